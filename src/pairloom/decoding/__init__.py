@@ -1,0 +1,1 @@
+"""Searching for outputs and scoring given ones."""

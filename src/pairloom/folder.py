@@ -1,0 +1,213 @@
+"""The model folder: what a trained model is on the disk, and the only way in which training and generation meet.
+
+    config.json              kind, sizes, units: all that is needed to build the model
+    tokenizer.source.json    tokenizer.target.json
+    model.safetensors        the weights
+    generation.json          how this model likes to be asked: beam, length penalty
+    training.json            settings, seed, versions, hash of the data, wall time
+    metrics.jsonl            the log of the run         curve.png    the same as a picture
+    README.md                the model card
+    MANIFEST.sha256          hashes of all of these, written last: without it the folder is not a model
+
+Nothing in it can run code. Everything is checked against the settings before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from pairloom.errors import FolderError
+from pairloom.models import MODELS
+from pairloom.storage import check_manifest, write_file, write_manifest
+from pairloom.text.tokenizer import Tokenizer, Unit, load_tokenizer
+
+SCHEMA = 1
+LARGEST_JSON = 64 * 2**20
+_DTYPES = {"F32": 4, "F16": 2, "BF16": 2}
+
+
+class SideSettings(BaseModel):
+    """One side of the pairs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    unit: Unit
+    size: int = Field(ge=4, le=10**6, description="entries of the vocabulary")
+    max_tokens: int = Field(ge=1, le=10**6, description="longer texts were cut in training")
+
+
+class FolderSettings(BaseModel):
+    """config.json"""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Literal[1] = Field(SCHEMA, alias="schema")
+    pairloom: str = Field(max_length=100, description="the version that wrote the folder")
+    kind: str = Field(max_length=40, description="a key of `pairloom.models.MODELS`")
+    model: dict[str, Any] = Field(description="the settings of that model")
+    source: SideSettings
+    target: SideSettings
+    joint: bool = Field(description="both sides share one vocabulary and its embeddings")
+    normal_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = "NFC"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model, ready to be asked."""
+
+    path: Path
+    settings: FolderSettings
+    model: nn.Module  # in eval mode; obeys `EncoderDecoder`
+    source: Tokenizer
+    target: Tokenizer
+    generation: dict[str, Any]
+    training: dict[str, Any]
+
+
+def build_model(settings: FolderSettings) -> nn.Module:
+    """The model that `settings` describe, with fresh weights. Raises FolderError for settings that describe none."""
+    if settings.kind not in MODELS:
+        raise FolderError(f"unknown kind of model {settings.kind!r}; known: {', '.join(MODELS)}")
+    kind = MODELS[settings.kind]
+    try:
+        chosen = kind.settings_type.model_validate(settings.model)
+    except ValidationError as error:
+        raise FolderError("the settings of the model are not valid:", explain(error)) from None
+    return kind(chosen, settings.source.size, settings.target.size, settings.joint)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """One JSON file, atomically, readable by people."""
+    write_file(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def write_description(path: Path, settings: FolderSettings, source: Tokenizer, target: Tokenizer) -> None:
+    """What is known before training begins: config.json and the tokenizers."""
+    source.save(path / "tokenizer.source.json")
+    target.save(path / "tokenizer.target.json")
+    write_json(path / "config.json", settings.model_dump(by_alias=True))
+
+
+def write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    """model.safetensors, atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    write_file(path / "model.safetensors", save(tensors, metadata={"format": "pt"}))
+
+
+def seal(path: Path) -> None:
+    """The manifest, last: from now on the folder is a model."""
+    write_manifest(path)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a finished model lies there (its content is checked on loading only)."""
+    return (path / "MANIFEST.sha256").is_file()
+
+
+def read_settings(path: Path) -> FolderSettings:
+    """config.json, checked."""
+    return _validated(path / "config.json")
+
+
+def load_folder(path: str | Path) -> ModelFolder:
+    """Reads a model folder. Raises FolderError, naming everything that is wrong with it; runs nothing from it."""
+    path = Path(path)
+    if not path.is_dir():
+        raise FolderError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")
+    if not (path / "config.json").is_file():
+        raise FolderError(f"{path} is not a model folder: it has no config.json; `pairloom train ... --out {path}` makes one")
+    if not is_model(path) and (path / "checkpoints").is_dir():
+        raise FolderError(f"{path} is still in training or was interrupted: give the same `pairloom train` command again")
+    findings = check_manifest(path)
+    if findings:
+        raise FolderError(f"{path} is damaged:", findings)
+    settings = read_settings(path)
+    source = load_tokenizer(path / "tokenizer.source.json", settings.source.unit)
+    target = load_tokenizer(path / "tokenizer.target.json", settings.target.unit)
+    for side, tokenizer, expected in (("source", source, settings.source), ("target", target, settings.target)):
+        if tokenizer.size != expected.size:
+            raise FolderError(f"tokenizer.{side}.json has {tokenizer.size} entries, config.json says {expected.size}")
+    model = build_model_checked(path / "model.safetensors", settings)
+    generation, training = (read_json(path / name) for name in ("generation.json", "training.json"))
+    return ModelFolder(path, settings, model, source, target, generation, training)
+
+
+def build_model_checked(weights: Path, settings: FolderSettings) -> nn.Module:
+    """Builds the model without memory, compares the file's header with it, and only then reads the tensors."""
+    with torch.device("meta"):
+        model = build_model(settings)
+    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    header = read_header(weights)
+    problems = [f"{name} is missing" for name in expected.keys() - header.keys()]
+    problems += [f"{name} does not belong to this model" for name in header.keys() - expected.keys()]
+    for name in expected.keys() & header.keys():
+        if header[name]["shape"] != expected[name] or header[name]["dtype"] not in _DTYPES:
+            problems.append(f"{name} is {header[name]['dtype']} {header[name]['shape']}, expected {expected[name]}")
+    if problems:
+        raise FolderError(f"{weights} does not fit config.json:", sorted(problems)[:50])
+    try:
+        tensors = load_file(weights)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FolderError(f"{weights} cannot be read: {error}") from None
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    model.requires_grad_(False)
+    return model.eval()
+
+
+def read_header(path: Path) -> dict[str, dict[str, Any]]:
+    """The names, shapes and types of a safetensors file, without reading a tensor."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > LARGEST_JSON or length > path.stat().st_size:
+                raise FolderError(f"{path} is damaged: its header claims {length} bytes")
+            header = json.loads(file.read(length))
+    except (OSError, struct.error, ValueError, RecursionError) as error:
+        raise FolderError(f"{path} is damaged or truncated: {error}") from None
+    if not isinstance(header, dict):
+        raise FolderError(f"{path} is damaged: its header is not a table")
+    header.pop("__metadata__", None)
+    for name, entry in header.items():
+        if not (isinstance(entry, dict) and isinstance(entry.get("shape"), list) and isinstance(entry.get("dtype"), str)):
+            raise FolderError(f"{path} is damaged: its header says nothing sensible of {name!r:.80}")
+    return header
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON table of bounded size. Raises FolderError for anything else."""
+    if path.is_symlink() or not path.is_file():
+        raise FolderError(f"{path} is missing")
+    if path.stat().st_size > LARGEST_JSON:
+        raise FolderError(f"{path} is larger than {LARGEST_JSON} bytes")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise FolderError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise FolderError(f"{path} is not a JSON table")
+    return content
+
+
+def _validated(path: Path) -> FolderSettings:
+    try:
+        return FolderSettings.model_validate(read_json(path))
+    except ValidationError as error:
+        raise FolderError(f"{path} is not valid:", explain(error)) from None
+
+
+def explain(error: ValidationError) -> list[str]:
+    """A pydantic error as lines for people: where, what, and what was given."""
+    return [
+        f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']} (given: {item['input']!r:.60})"
+        for item in error.errors(include_url=False)
+    ]

@@ -1,0 +1,272 @@
+"""Text to ids and back: one small class over Hugging Face `tokenizers`, the same for all seven units.
+
+    tokenizer = train_tokenizer(texts, "bpe", size=8000)
+    ids = tokenizer.encode("ein Hund")          # no <s>, no </s>: those belong to the batch
+    tokenizer.decode(ids) == "ein Hund"         # exact; which texts that covers is said at `Tokenizer`
+
+The text of a special token is only text: no input, not even "</s>", is ever encoded to an id below 4 other than <unk>.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers import trainers
+
+from pairloom.errors import FolderError, StorageError, UsageError
+from pairloom.text.components import (
+    BOS,
+    BYTE_UNITS,
+    EOS,
+    ESCAPE,
+    MARK,
+    PAD,
+    SPECIALS,
+    UNITS,
+    UNK,
+    Json,
+    Unit,
+    check_document,
+    document,
+    read_document,
+    reserved,
+)
+
+__all__ = ["BOS", "EOS", "PAD", "SPECIALS", "UNITS", "UNK", "Tokenizer", "Unit", "train_tokenizer"]
+
+REPLACEMENT = "\ufffd"
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_MARKED_UNITS = frozenset({"word", "bpe", "unigram"})
+
+Span = tuple[int, int]
+"""Start and end (exclusive) in characters of the original text."""
+
+
+class Tokenizer:
+    """A trained tokenizer; immutable, safe to share between threads.
+
+    `decode(encode(text)) == text` holds for every NFC text with bpe, unigram and byte; with character, jamo and word
+    when its characters or words are known; with space when, besides, symbols are apart by single spaces and there is
+    none at either end (other spaces are not kept). A lone surrogate is no character and is read as U+FFFD.
+    """
+
+    def __init__(self, unit: Unit, built: Json) -> None:
+        """`built` is the JSON made by `components.document`, or checked by `components.check_document`."""
+        self.unit: Unit = unit
+        self._document = built
+        self._backend = _construct(built)
+        vocabulary = built["model"]["vocab"]
+        self.pieces: tuple[str, ...] = tuple(p for p, _ in vocabulary) if unit == "unigram" else tuple(vocabulary)
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the four special ones included."""
+        return len(self.pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of the text, without `<s>` and `</s>`."""
+        return _guarded(self._backend.encode(_whole(text), add_special_tokens=False).ids)
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for many texts at once, several times faster."""
+        encodings = self._backend.encode_batch_fast([_whole(text) for text in texts], add_special_tokens=False)
+        return [_guarded(encoding.ids) for encoding in encodings]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids. `<pad> <s> </s>` have none; `<unk>` and bytes that are no UTF-8 read as U+FFFD."""
+        unknown = MARK + REPLACEMENT if self.unit == "word" else REPLACEMENT
+        tokens = [unknown if i == UNK else self.pieces[i] for i in ids if i not in (PAD, BOS, EOS)]
+        if self._backend.decoder is None:
+            return " ".join(tokens)
+        text: str = self._backend.decoder.decode(tokens)
+        return unicodedata.normalize("NFC", text) if self.unit == "jamo" else text
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """A readable name for each id, for pictures and tables: pieces that start a word begin with "▁"."""
+        names = (self.pieces[i] for i in ids)
+        return [name.replace(ESCAPE + "1", MARK).replace(ESCAPE + "0", ESCAPE) for name in names]
+
+    def offsets(self, text: str) -> list[Span]:
+        """For each id of `encode(text)` the characters of `text` that it stands for, without the space before a word.
+
+        Ids that spell one character together (jamo, bytes) share its span. A "▁" that stands alone for the start of
+        the text covers nothing: (0, 0).
+        """
+        encoding = self._backend.encode(_whole(text), add_special_tokens=False)
+        spans: list[Span] = encoding.offsets
+        if self.unit not in _MARKED_UNITS:
+            return spans
+        return [
+            _without_space(text, first=i == 0, token=token, span=span)
+            for i, (token, span) in enumerate(zip(encoding.tokens, spans, strict=True))
+        ]
+
+    def spans(self, text: str) -> list[Span]:
+        """For each id the span of what a picture labels: the word around it for word, bpe and unigram (a word being
+        what is between two spaces), else its own characters. Ids with equal spans belong under one label.
+        """
+        own = self.offsets(text)
+        if self.unit not in _MARKED_UNITS:
+            return own
+        words = [match.span() for match in re.finditer("[^ ]+", text)]
+        result: list[Span] = []
+        position = 0
+        for start, end in own:
+            # A lone "▁" covers the space before a word, or nothing at the start: it goes with the word that follows.
+            at = start if text[start:end].strip(" ") else end
+            while position < len(words) and words[position][1] <= at:
+                position += 1
+            inside = position < len(words) and words[position][0] <= at
+            result.append(words[position] if inside else (start, end))
+        return result
+
+    def save(self, path: str | Path) -> None:
+        """One JSON file, which the stock `tokenizers.Tokenizer.from_file` opens too. Same tokenizer, same bytes."""
+        text = json.dumps(self._document, ensure_ascii=False, indent=1) + "\n"
+        try:
+            with Path(path).open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(f"{path}: cannot write the tokenizer: {error.strerror or error}") from error
+
+    @classmethod
+    def load(cls, path: str | Path, unit: Unit | None = None) -> Tokenizer:
+        """A tokenizer from its file; `unit`, if given, must be the file's. Raises FolderError for anything unknown."""
+        path = Path(path)
+        built = read_document(path)
+        found = check_document(built, path)
+        if unit not in (None, found):
+            raise FolderError(f"{path}: this is a tokenizer of unit {found}, but the configuration says {unit}")
+        if isinstance(built["model"]["vocab"], dict):
+            built["model"]["vocab"] = dict(sorted(built["model"]["vocab"].items(), key=lambda item: item[1]))
+        return cls(found, built)
+
+
+def train_tokenizer(texts: Iterable[str], unit: Unit, size: int = 8000) -> Tokenizer:
+    """Learn a tokenizer of at most `size` ids, the special ones (and bytes) included, from texts.
+
+    One for both sides is made by handing in the texts of both. Deterministic: the same texts in any order give the
+    same file. Texts that can be iterated only once are held in memory. character, jamo, word and space keep the most
+    frequent units. Raises UsageError if the unit is unknown or `size` leaves no room.
+    """
+    if unit not in UNITS:
+        raise UsageError(f"no unit is called {unit!r}; there are: {', '.join(UNITS)}")
+    room = size - len(reserved(unit))
+    if room < 1 and unit != "byte":
+        raise UsageError(f"a vocabulary of {size} is too small for {unit}: {len(reserved(unit))} ids are reserved")
+    if unit == "byte":
+        return Tokenizer(unit, document(unit, []))
+    if unit in ("character", "jamo"):
+        counts = _characters(texts, "NFD" if unit == "jamo" else None)
+        return Tokenizer(unit, document(unit, _most_frequent(counts, room)))
+    if unit in ("word", "space"):
+        word_trainer = trainers.WordLevelTrainer(
+            vocab_size=room + len(SPECIALS), min_frequency=0, show_progress=False, special_tokens=[]
+        )
+        pieces, _ = _train(texts, unit, word_trainer)
+        return Tokenizer(unit, document(unit, [piece for piece in pieces if piece not in SPECIALS][:room]))
+    return _train_subwords(texts, unit, room)
+
+
+def _train_subwords(texts: Iterable[str], unit: Unit, room: int) -> Tokenizer:
+    """BPE (Sennrich et al. 2016, section 3.2) or unigram language model (Kudo 2018, section 3.2)."""
+    kept = texts if iter(texts) is not texts else list(texts)
+    # Half of the room at most is for single characters; rarer ones are spelt in bytes (matters for Chinese).
+    alphabet = set(_most_frequent(_characters(kept, None), max(1, room // 2)))
+    if not alphabet:
+        return Tokenizer(unit, document(unit, []))
+    cleaned = ("".join(c if c in alphabet else " " for c in text) for text in kept)
+    if unit == "bpe":
+        trainer = trainers.BpeTrainer(
+            vocab_size=room, show_progress=False, special_tokens=[], max_token_length=_LONGEST_SUBWORD
+        )
+        pieces, model = _train(cleaned, unit, trainer)
+        return Tokenizer(unit, document(unit, pieces, merges=[(a, b) for a, b in model["merges"]]))
+    trainer = trainers.UnigramTrainer(
+        # `unk_token` has to be named, or the library numbers an unknown token that is not there
+        vocab_size=room + 1,
+        show_progress=False,
+        special_tokens=[],
+        unk_token=SPECIALS[UNK],
+        max_piece_length=_LONGEST_SUBWORD,
+    )
+    _, model = _train(cleaned, unit, trainer)
+    scores = _steady_scores([(p, s) for p, s in model["vocab"] if p not in SPECIALS])[:room]
+    return Tokenizer(unit, document(unit, [p for p, _ in scores], scores=[s for _, s in scores]))
+
+
+_LONGEST_SUBWORD = 16  # characters, as in SentencePiece
+
+
+def _train(texts: Iterable[str], unit: Unit, trainer: object) -> tuple[list[str], Json]:
+    """The pieces in the trainer's order, and its whole model as JSON."""
+    empty = _construct(document(unit, []))
+    empty.train_from_iterator((_whole(text) for text in texts), trainer)
+    model: Json = json.loads(empty.to_str())["model"]
+    return [piece for piece, _ in _in_order(model["vocab"])], model
+
+
+def _in_order(vocabulary: Json | list[tuple[str, float]]) -> Iterator[tuple[str, float]]:
+    if isinstance(vocabulary, dict):
+        return iter(sorted(vocabulary.items(), key=lambda item: item[1]))
+    return ((piece, score) for piece, score in vocabulary)
+
+
+def _steady_scores(found: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Pieces and scores without what differs from run to run, best first.
+
+    The trainer sums in the order of a random hash, which moves the last bits, and numbers the characters that it had
+    dropped and takes back in such an order, 0.0001 apart from the lowest score up; all of these get the lowest.
+    """
+    lowest = min(score for _, score in found)
+    singles = sum(len(piece) == 1 for piece, _ in found)
+    rare = lowest + 0.0001 * singles
+    steady = [(p, round(lowest if len(p) == 1 and s < rare else s, 6)) for p, s in found]
+    return sorted(steady, key=lambda item: (-item[1], item[0]))
+
+
+def _characters(texts: Iterable[str], form: str | None) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(_whole(unicodedata.normalize("NFD", text) if form == "NFD" else text))
+    return counts
+
+
+def _most_frequent(counts: Counter[str], limit: int) -> list[str]:
+    return sorted(counts, key=lambda unit: (-counts[unit], unit))[:limit]
+
+
+def _whole(text: str) -> str:
+    """The text without lone surrogates, which no Rust string can hold."""
+    return _SURROGATES.sub(REPLACEMENT, text)
+
+
+def _guarded(ids: list[int]) -> list[int]:
+    return [i if i > EOS else UNK for i in ids]
+
+
+def _without_space(text: str, *, first: bool, token: str, span: Span) -> Span:
+    start, end = span
+    if first and token == MARK:
+        return (0, 0)
+    if token.startswith(MARK) and len(token) > 1 and not (first and start == 0 and text[:1] != " "):
+        return (start + 1, end) if text[start] == " " else (start, end)
+    return (start, end)
+
+
+def _construct(built: Json) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps(built, ensure_ascii=False))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a Rust panic is no Exception
+        raise FolderError(f"the library refuses this tokenizer: {error}") from None

@@ -1,0 +1,29 @@
+"""How the learning rate and the average of the weights move through a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:
+    """Linear warm-up over the first `warmup` steps, and a linear decay to zero over the whole budget.
+
+    `progress` is the share of the budget spent, in time as well as in steps, so that a run of five minutes ends with its
+    learning rate at zero just as a run of an hour does (Howard & Ruder 2018, section 3.2; Defazio et al. 2023).
+    """
+    rising = min(1.0, step / warmup) if warmup else 1.0
+    return peak * rising * max(0.0, 1.0 - progress)
+
+
+@torch.no_grad()
+def update_average(average: Iterable[Tensor], current: Iterable[Tensor], updates: int) -> None:
+    """Polynomial-decay averaging (Shamir & Zhang 2013, section 4, eta = 9): a mean over about the last tenth of the run.
+
+    The window grows with the run, so there is no decay to choose: five minutes and five hours need the same code.
+    """
+    weight = 10.0 / (updates + 10.0)
+    for mean, value in zip(average, current, strict=True):
+        mean.lerp_(value, weight)
