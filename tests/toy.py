@@ -42,10 +42,10 @@ class ToyModel(nn.Module):
         bias[EOS] = end_bias
         self.bias = nn.Parameter(bias)
         self.dropout = nn.Dropout(0.5)
-        self.calls: list[tuple[str, int]] = []  # what was called, with how many rows
+        self.calls: list[tuple[str, int, int]] = []  # what was called, with how many rows and source columns
 
     def encode(self, source: Tensor, source_mask: Tensor) -> ToyMemory:
-        self.calls.append(("encode", len(source)))
+        self.calls.append(("encode", *source.shape))
         place = torch.arange(source.shape[1], device=source.device)[None, :, None]
         return ToyMemory(mask=source_mask, values=self.dropout(self.source[source] + torch.cos(place * 1.7)))
 
@@ -53,7 +53,7 @@ class ToyModel(nn.Module):
         return ToyState(hidden=torch.tanh((memory.values * memory.mask[:, :, None]).sum(1)))
 
     def decode(self, tokens: Tensor, memory: Any, state: Any, *, attention: bool = False) -> Step:
-        self.calls.append(("decode", len(tokens)))
+        self.calls.append(("decode", *memory.mask.shape))
         hidden, outputs, looks = state.hidden, [], []
         for token in tokens.T:
             scores = (memory.values @ hidden[:, :, None])[:, :, 0].masked_fill(~memory.mask, -torch.inf)

@@ -1,7 +1,7 @@
 """Checkpoints of a run: `checkpoints/step-N/`, each a whole directory of safetensors and JSON with its manifest.
 
-What is newest and whole is computed on load, by looking; there is no pointer that could point at nothing. The two newest
-are kept, so that a damaged one has one before it.
+What is newest and whole is computed on load, by looking; there is no pointer that could point at nothing. The two
+newest are kept, so that a damaged one has one before it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
     final = directory / f"step-{checkpoint.step}"
     with new_directory(final) as beside:
         for group, tensors in checkpoint.tensors.items():
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / f"{group}.safetensors")
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                beside / f"{group}.safetensors",
+            )
         (beside / "state.json").write_text(json.dumps(checkpoint.state), "utf-8")
     with disk_errors(directory):
         for _, old in _found(directory)[KEPT:]:
@@ -65,5 +68,7 @@ def _found(directory: Path) -> list[tuple[int, Path]]:
     """Every checkpoint in the directory, the newest first."""
     if not directory.is_dir():
         return []
-    named = ((_NAME.fullmatch(path.name), path) for path in directory.iterdir() if path.is_dir() and not path.is_symlink())
+    named = (
+        (_NAME.fullmatch(path.name), path) for path in directory.iterdir() if path.is_dir() and not path.is_symlink()
+    )
     return sorted(((int(match[1]), path) for match, path in named if match), reverse=True)

@@ -24,14 +24,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
 
 from pairloom.errors import FolderError
 from pairloom.models import MODELS
-from pairloom.storage import check_manifest, write_file, write_manifest
-from pairloom.text.tokenizer import Tokenizer, Unit, load_tokenizer
+from pairloom.models.protocol import Model
+from pairloom.storage import MANIFEST, check_manifest, disk_errors, write_file, write_manifest
+from pairloom.text.tokenizer import Tokenizer, Unit
 
-SCHEMA = 1
+TOKENIZERS = ("tokenizer.source.json", "tokenizer.target.json")
 LARGEST_JSON = 64 * 2**20
 _DTYPES = {"F32": 4, "F16": 2, "BF16": 2}
 
@@ -51,7 +51,7 @@ class FolderSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_: Literal[1] = Field(SCHEMA, alias="schema")
+    schema_: Literal[1] = Field(alias="schema")
     pairloom: str = Field(max_length=100, description="the version that wrote the folder")
     kind: str = Field(max_length=40, description="a key of `pairloom.models.MODELS`")
     model: dict[str, Any] = Field(description="the settings of that model")
@@ -67,14 +67,14 @@ class ModelFolder:
 
     path: Path
     settings: FolderSettings
-    model: nn.Module  # in eval mode; obeys `EncoderDecoder`
+    model: Model  # in eval mode
     source: Tokenizer
     target: Tokenizer
     generation: dict[str, Any]
     training: dict[str, Any]
 
 
-def build_model(settings: FolderSettings) -> nn.Module:
+def build_model(settings: FolderSettings) -> Model:
     """The model that `settings` describe, with fresh weights. Raises FolderError for settings that describe none."""
     if settings.kind not in MODELS:
         raise FolderError(f"unknown kind of model {settings.kind!r}; known: {', '.join(MODELS)}")
@@ -91,13 +91,6 @@ def write_json(path: Path, content: Any) -> None:
     write_file(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
 
 
-def write_description(path: Path, settings: FolderSettings, source: Tokenizer, target: Tokenizer) -> None:
-    """What is known before training begins: config.json and the tokenizers."""
-    source.save(path / "tokenizer.source.json")
-    target.save(path / "tokenizer.target.json")
-    write_json(path / "config.json", settings.model_dump(by_alias=True))
-
-
 def write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
     """model.safetensors, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
@@ -109,9 +102,15 @@ def seal(path: Path) -> None:
     write_manifest(path)
 
 
+def unseal(path: Path) -> None:
+    """Takes the manifest away before files are replaced: better no model for a moment than a damaged one."""
+    with disk_errors(path):
+        (path / MANIFEST).unlink(missing_ok=True)
+
+
 def is_model(path: Path) -> bool:
     """Whether a finished model lies there (its content is checked on loading only)."""
-    return (path / "MANIFEST.sha256").is_file()
+    return (path / MANIFEST).is_file()
 
 
 def read_settings(path: Path) -> FolderSettings:
@@ -125,15 +124,19 @@ def load_folder(path: str | Path) -> ModelFolder:
     if not path.is_dir():
         raise FolderError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")
     if not (path / "config.json").is_file():
-        raise FolderError(f"{path} is not a model folder: it has no config.json; `pairloom train ... --out {path}` makes one")
+        raise FolderError(
+            f"{path} is not a model folder: it has no config.json; `pairloom train ... --out {path}` makes one"
+        )
     if not is_model(path) and (path / "checkpoints").is_dir():
-        raise FolderError(f"{path} is still in training or was interrupted: give the same `pairloom train` command again")
+        raise FolderError(
+            f"{path} is still in training or was interrupted: give the same `pairloom train` command again"
+        )
     findings = check_manifest(path)
     if findings:
         raise FolderError(f"{path} is damaged:", findings)
     settings = read_settings(path)
-    source = load_tokenizer(path / "tokenizer.source.json", settings.source.unit)
-    target = load_tokenizer(path / "tokenizer.target.json", settings.target.unit)
+    source = Tokenizer.load(path / "tokenizer.source.json", settings.source.unit)
+    target = Tokenizer.load(path / "tokenizer.target.json", settings.target.unit)
     for side, tokenizer, expected in (("source", source, settings.source), ("target", target, settings.target)):
         if tokenizer.size != expected.size:
             raise FolderError(f"tokenizer.{side}.json has {tokenizer.size} entries, config.json says {expected.size}")
@@ -142,7 +145,7 @@ def load_folder(path: str | Path) -> ModelFolder:
     return ModelFolder(path, settings, model, source, target, generation, training)
 
 
-def build_model_checked(weights: Path, settings: FolderSettings) -> nn.Module:
+def build_model_checked(weights: Path, settings: FolderSettings) -> Model:
     """Builds the model without memory, compares the file's header with it, and only then reads the tensors."""
     with torch.device("meta"):
         model = build_model(settings)
@@ -178,7 +181,9 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
         raise FolderError(f"{path} is damaged: its header is not a table")
     header.pop("__metadata__", None)
     for name, entry in header.items():
-        if not (isinstance(entry, dict) and isinstance(entry.get("shape"), list) and isinstance(entry.get("dtype"), str)):
+        if not (
+            isinstance(entry, dict) and isinstance(entry.get("shape"), list) and isinstance(entry.get("dtype"), str)
+        ):
             raise FolderError(f"{path} is damaged: its header says nothing sensible of {name!r:.80}")
     return header
 

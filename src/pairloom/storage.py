@@ -1,7 +1,7 @@
 """Writing so that a crash at any moment leaves the old state or the new one, and never half of either.
 
-A directory is written beside its final place, every file is flushed to the disk, the manifest of hashes comes last, and a
-rename puts it in place. A directory is whole when its manifest says so; nothing else is ever believed.
+A directory is written beside its final place, every file is flushed to the disk, the manifest of hashes comes last,
+and a rename puts it in place. A directory is whole when its manifest says so; nothing else is ever believed.
 """
 
 from __future__ import annotations

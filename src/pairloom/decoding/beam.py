@@ -139,11 +139,15 @@ def best(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The C best continuations of each sentence, best first: scores, rows 0..W-1, tokens, each [N, C].
 
-    Exact, and about four times as fast as `topk` over [N, W V]: the C best continuations lie in the C blocks of tokens
-    with the highest maxima, so only those are sorted.
+    Exact, and with 8,192 tokens about four times as fast as `topk` over [N, W V]: the C best continuations lie in the
+    C blocks of tokens with the highest maxima, so only those are sorted.
     """
     sentences, width = scores.shape
     size = log_probs.shape[1]
+    if size < 8 * BLOCK:  # where plain `topk` is as fast
+        values, places = (scores[:, :, None] + log_probs.view(sentences, width, size)).flatten(1).topk(count)
+        rows = places // size
+        return values, rows, places - rows * size
     whole = size - size % BLOCK
     maxima = log_probs[:, :whole].reshape(len(log_probs), whole // BLOCK, BLOCK).amax(2)
     if whole < size:

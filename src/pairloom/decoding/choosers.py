@@ -228,16 +228,14 @@ class Sampling:
     def distribution(self, log_probs: Tensor) -> Tensor:
         """log_probs [R, V] → the probabilities [R, V] to draw from. Tokens that tie with the last one are kept."""
         log_probs = log_probs / self.temperature
-        if 0 < self.top_k < log_probs.shape[1]:
-            least = log_probs.topk(self.top_k).values[:, -1:]
-            log_probs = log_probs.masked_fill(log_probs < least, -torch.inf)
-        probs = log_probs.softmax(1)
+        if self.top_k == 0 and self.top_p == 1:
+            return log_probs.softmax(1)
+        count = min(self.top_k or log_probs.shape[1], log_probs.shape[1])
+        kept = log_probs.topk(count).values  # [R, count], best first
         if self.top_p < 1:
-            ordered = probs.sort(1, descending=True).values
-            before = ordered.cumsum(1) - ordered
-            least = ordered.masked_fill(before >= self.top_p, torch.inf).amin(1, keepdim=True)
-            probs = probs.masked_fill(probs < least, 0)
-        return probs
+            probs = kept.softmax(1)
+            kept = kept.masked_fill(probs.cumsum(1) - probs >= self.top_p, torch.inf)
+        return log_probs.masked_fill(log_probs < kept.amin(1, keepdim=True), -torch.inf).softmax(1)
 
     def harvest(self, progress: RowsProgress, sentence: int) -> list[Hypothesis]:
         return harvest_rows(progress, sentence, self.alpha)

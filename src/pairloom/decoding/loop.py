@@ -109,14 +109,15 @@ def generate(
     *,
     settings: DecodingSettings,
     prefixes: Sequence[Sequence[int]] | None = None,  # one for each source: what its output must begin with
+    first: int = 0,  # the place of the first source in a longer input: random streams are named by it
 ) -> list[list[Hypothesis]]:
     """The `nbest` outputs of each source (fewer if there are no more), best first, in the order of the input."""
-    sentences = prepare(sources, settings, prefixes)
+    sentences = prepare(sources, settings, prefixes, first)
     results: list[list[Hypothesis]] = [[] for _ in sources]
     with evaluating(model):
         for event in run(model, sentences, chooser_of(settings), settings.batch):
             if isinstance(event, Finished):
-                results[event.number] = event.hypotheses
+                results[event.number - first] = event.hypotheses
     return results
 
 
@@ -156,7 +157,10 @@ def chooser_of(settings: DecodingSettings) -> Chooser[Any]:
 
 
 def prepare(
-    sources: Sequence[Sequence[int]], settings: DecodingSettings, prefixes: Sequence[Sequence[int]] | None
+    sources: Sequence[Sequence[int]],
+    settings: DecodingSettings,
+    prefixes: Sequence[Sequence[int]] | None,
+    first: int = 0,
 ) -> list[Sentence]:
     """Sources with prefixes and limits. Raises UsageError for prefixes that cannot be."""
     prefixes = [()] * len(sources) if prefixes is None else prefixes
@@ -170,4 +174,7 @@ def prepare(
             f"<pad>, <s> or </s> in the prefix of source {', '.join(wrong[:10])} (counted from 0): leave it out."
         )
     both = zip(sources, prefixes, strict=True)
-    return [Sentence(i, source, prefix, settings.limit(len(source))) for i, (source, prefix) in enumerate(both)]
+    return [
+        Sentence(number, source, prefix, settings.limit(len(source)))
+        for number, (source, prefix) in enumerate(both, start=first)
+    ]

@@ -16,35 +16,55 @@ class DecodingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     beam: int = Field(
-        5, ge=1, le=256, description="hypotheses kept alive per sentence; 1 is greedy search (and sampling)"
+        default=5, ge=1, le=256, description="hypotheses kept alive per sentence; 1 is greedy search (and sampling)"
     )
     nbest: int = Field(
-        1, ge=1, le=256, description="outputs per sentence, best first; when sampling, independent draws"
+        default=1, ge=1, le=256, description="outputs per sentence, best first; when sampling, independent draws"
     )
-    sample: bool = Field(False, description="draw each token from the model's distribution instead of searching")
+    sample: bool = Field(
+        default=False, description="draw each token from the model's distribution instead of searching"
+    )
     temperature: float = Field(
-        1.0, gt=0, le=100, allow_inf_nan=False, description="sampling: logits are divided by it; below 1 is bolder"
+        default=1.0, gt=0, le=100, description="sampling: logits are divided by it; below 1 is bolder"
     )
-    top_k: int = Field(0, ge=0, description="sampling: only the k most probable tokens can be drawn; 0 = all")
+    top_k: int = Field(default=0, ge=0, description="sampling: only the k most probable tokens can be drawn; 0 = all")
     top_p: float = Field(
-        1.0, gt=0, le=1, description="sampling: only the smallest set of tokens that holds this probability; 1 = all"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="sampling: only the smallest set of tokens that holds this probability; 1 = all",
     )
     length_penalty: float = Field(
-        1.0, ge=0, le=10, description="alpha of Wu et al. 2016, equation 14: above 0 prefers longer outputs, 0 = none"
+        default=1.0,
+        ge=0,
+        le=10,
+        description="alpha of Wu et al. 2016, equation 14: above 0 prefers longer outputs, 0 = none",
     )
     patience: float = Field(
-        1.0, gt=0, le=1000, description="a beam ends with patience x beam finished hypotheses (Kasai et al. 2022)"
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="a beam ends with patience x beam finished hypotheses (Kasai et al. 2022)",
     )
     max_length: int | None = Field(
-        None, ge=1, description="most tokens of an output, `</s>` counted; none = only ratio and offset limit it"
+        default=None,
+        ge=1,
+        description="most tokens of an output, `</s>` counted; none = only ratio and offset limit it",
     )
     length_ratio: float = Field(
-        3.0, ge=0, le=1000, description="most tokens of an output for each source token, before the offset is added"
+        default=3.0,
+        ge=0,
+        le=1000,
+        description="most tokens of an output for each source token, before the offset is added",
     )
-    length_offset: int = Field(10, ge=1, description="tokens that an output may have beyond ratio x source length")
-    no_repeat_ngram: int = Field(0, ge=0, description="no n-gram of so many tokens occurs twice in an output; 0 = off")
-    batch: int = Field(64, ge=1, le=65536, description="sentences decoded at the same time; changes no output")
-    seed: int = Field(0, ge=0, description="seed of sampling; each sentence has its own random stream")
+    length_offset: int = Field(
+        default=10, ge=1, description="tokens that an output may have beyond ratio x source length"
+    )
+    no_repeat_ngram: int = Field(
+        default=0, ge=0, description="no n-gram of so many tokens occurs twice in an output; 0 = off"
+    )
+    batch: int = Field(default=64, ge=1, le=65536, description="sentences decoded at the same time; changes no output")
+    seed: int = Field(default=0, ge=0, description="seed of sampling; each sentence has its own random stream")
 
     @model_validator(mode="before")
     @classmethod

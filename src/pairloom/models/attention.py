@@ -16,8 +16,8 @@ output), L layers, V target vocabulary.
                                                      │                                            │
                                                      └───────────► tanh(W_c [context; hidden]) ◄──┘ ──► logits [B, T, V]
 
-There is no input feeding: no step's attention enters the next step's LSTM. So in training the decoder's LSTM runs as one
-fused call over all T, and attention and output are computed for all steps at once.
+There is no input feeding: no step's attention enters the next step's LSTM. So in training the decoder's LSTM runs as
+one fused call over all T, and attention and output are computed for all steps at once.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from pairloom.models import protocol
-from pairloom.models.protocol import PAD, Step
+from pairloom.models.protocol import PAD, Memory, Model, State, Step
 from pairloom.models.recurrent import RecurrentEncoder, initialise_lstm
 
 
@@ -54,7 +53,7 @@ class AttentionSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class AttentionMemory(protocol.Memory):
+class AttentionMemory(Memory):
     """The annotations of the source and what the decoder starts from."""
 
     values: Tensor  # [B, S, A]
@@ -64,14 +63,14 @@ class AttentionMemory(protocol.Memory):
 
 
 @dataclass(frozen=True)
-class LSTMState(protocol.State):
+class LSTMState(State):
     """Hidden state and cell of every decoder layer."""
 
     hidden: Tensor  # [B, L, H]
     cell: Tensor  # [B, L, H]
 
 
-class AttentionModel(nn.Module):
+class AttentionModel(Model):
     """LSTM encoder-decoder with attention, after the `EncoderDecoder` protocol."""
 
     settings_type = AttentionSettings
@@ -86,7 +85,11 @@ class AttentionModel(nn.Module):
         annotation = self.encoder.output_size
         self.bridge = nn.Linear(annotation, 2 * s.decoder_layers * s.hidden)
         self.decoder = nn.LSTM(
-            s.embedding, s.hidden, s.decoder_layers, batch_first=True, dropout=s.dropout if s.decoder_layers > 1 else 0.0
+            s.embedding,
+            s.hidden,
+            s.decoder_layers,
+            batch_first=True,
+            dropout=s.dropout if s.decoder_layers > 1 else 0.0,
         )
         self.key = nn.Linear(annotation, s.hidden, bias=False) if self._projects_keys(annotation) else None
         self.combine = nn.Linear(s.hidden + annotation, s.embedding)
@@ -119,8 +122,9 @@ class AttentionModel(nn.Module):
         keys = annotations if self.key is None else self.key(annotations)
         return AttentionMemory(mask=source_mask, values=annotations, keys=keys, last=last)
 
-    def start(self, memory: AttentionMemory) -> LSTMState:
+    def start(self, memory: Memory) -> LSTMState:
         """s_0 = tanh(W_s h_last) (Bahdanau et al. 2015, appendix A.2.2), for the cell as well."""
+        assert isinstance(memory, AttentionMemory)
         s = self.settings
         both = torch.tanh(self.bridge(memory.last)).unflatten(1, (2, s.decoder_layers, s.hidden))
         return LSTMState(hidden=both[:, 0], cell=both[:, 1])
@@ -128,11 +132,13 @@ class AttentionModel(nn.Module):
     def decode(
         self,
         tokens: Tensor,  # [B, T] ids of the previous tokens
-        memory: AttentionMemory,
-        state: LSTMState,
+        memory: Memory,
+        state: State,
         *,
         attention: bool = False,
     ) -> Step:
+        assert isinstance(memory, AttentionMemory)
+        assert isinstance(state, LSTMState)
         before = (state.hidden.transpose(0, 1).contiguous(), state.cell.transpose(0, 1).contiguous())
         outputs, (hidden, cell) = self.decoder(self._embed(self.target_embedding, tokens), before)
         outputs = self.dropout(outputs)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 """The ids of `<pad> <unk> <s> </s>`, the same in every vocabulary."""
@@ -67,6 +67,10 @@ class EncoderDecoder(Protocol):
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] → [..., V]; apart from `decode`, so that the loss can work in chunks."""
         ...
+
+
+class Model(nn.Module, EncoderDecoder):
+    """An `EncoderDecoder` that is a torch module and so has parameters: what the trainer and the folder hold."""
 
 
 class Batched(Protocol):

@@ -3,8 +3,9 @@
 Dimensions: B sentences, S source tokens, E embedding, H hidden size of one direction, L layers (see `protocol.py`).
 
 No `pack_padded_sequence`: batches are sorted by length, so there is next to nothing to pack, and a packed sequence is
-slower and cannot be exported. The forward direction simply runs on into the padding, where nobody reads it; the backward
-direction reads each sentence reversed *within its own length*, so that no padding comes before its first token.
+slower and cannot be exported. The forward direction simply runs on into the padding, where nobody reads it; the
+backward direction reads each sentence reversed *within its own length*, so that no padding comes before its first
+token.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def reorder(values: Tensor, positions: Tensor) -> Tensor:
 
 
 class RecurrentEncoder(nn.Module):
-    """Source embeddings → one annotation a token (Bahdanau et al. 2015, section 3.2) and the last state of each direction.
+    """Source embeddings → one annotation a token (Bahdanau et al. 2015, section 3.2) and the last state of each
+    direction.
 
     Dropout lies between the layers only, never on the recurrent connection (Zaremba et al. 2014, section 3.1).
     """

@@ -28,7 +28,7 @@ from pairloom.pictures.figure import (
 )
 from pairloom.pictures.fonts import set_label, set_tick_labels
 from pairloom.pictures.html import attention_page
-from pairloom.pictures.labels import visible
+from pairloom.pictures.labels import heading, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BLUES = ("#ffffff", "#dbe8f6", "#9cc3e8", "#4a8bc9", "#1d5a9c", "#0b2f5e")
-_LABEL_COLUMNS = 20
+_LABEL_COLUMNS, _TITLE_COLUMNS = 20, 100
 _MANY_CELLS = 10_000
 """From here on an SVG holds the cells as one image: as shapes the file would be slow to open."""
 
@@ -66,9 +66,12 @@ def draw_attention(
         rows, columns = array.shape
         figure = new_figure(columns * cell, rows * cell)
         axes = figure.add_axes((0, 0, 1, 1))
-        _draw_cells(figure, axes, array, cell)
+        mesh = _draw_cells(axes, array, cell)
+        _draw_scale(figure, mesh, score)
         _draw_tokens(axes, source, target, cell)
-        _draw_title(axes, title, score)
+        if title:
+            text = axes.set_title("", loc="left", fontsize=11, pad=10)
+            set_label(text, heading(title, _TITLE_COLUMNS))
         save(figure, path, suffix)
 
 
@@ -83,7 +86,7 @@ def _colours() -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("pairloom", _BLUES)
 
 
-def _draw_cells(figure: Figure, axes: Axes, weights: NDArray[np.float32], cell: float) -> None:
+def _draw_cells(axes: Axes, weights: NDArray[np.float32], cell: float) -> QuadMesh:
     top = scale_top(weights)
     mesh = axes.pcolormesh(
         weights,
@@ -91,8 +94,9 @@ def _draw_cells(figure: Figure, axes: Axes, weights: NDArray[np.float32], cell: 
         vmin=0,
         vmax=top,
         edgecolors=GRID,
-        linewidth=0.6 if cell > 0.1 else 0,
+        linewidth=0.4 if cell > 0.1 else 0,
         rasterized=weights.size > _MANY_CELLS,
+        clip_on=False,  # or half of the outer lines is cut away
     )
     axes.set(aspect="equal", xlim=(0, weights.shape[1]), ylim=(weights.shape[0], 0))
     if cell >= 0.38:
@@ -101,21 +105,21 @@ def _draw_cells(figure: Figure, axes: Axes, weights: NDArray[np.float32], cell: 
                 colour = "white" if weight > 0.55 * top else INK
                 place = (column + 0.5, row + 0.5)
                 axes.annotate(f"{weight:.2f}", place, ha="center", va="center", fontsize=7, color=colour)
-    _draw_scale(figure, mesh, top)
+    return mesh
 
 
-def _draw_scale(figure: Figure, mesh: QuadMesh, top: float) -> None:
+def _draw_scale(figure: Figure, mesh: QuadMesh, score: float | None) -> None:
     width, height = figure.get_size_inches()
     bar = figure.add_axes(
         (0, -0.3 / height, 1.1 / width, 0.08 / height)
     )  # below the cells, 1.1 inches wide whatever their number
+    top = mesh.norm.vmax or 1.0
     colours = figure.colorbar(mesh, cax=bar, orientation="horizontal", ticks=[0, top])
     colours.outline.set_visible(False)
     bar.set_xticklabels(["0", f"{top:.2f}"])
     bar.tick_params(length=0, pad=2, labelsize=7)
-    bar.annotate(
-        "attention weight", (1, 0.5), (14, 0), "axes fraction", "offset points", va="center", fontsize=7, color=MUTED
-    )
+    note = "attention weight" if score is None else f"attention weight · log-probability of the target {score:.2f}"
+    bar.annotate(note, (1, 0.5), (14, 0), "axes fraction", "offset points", va="center", fontsize=7, color=MUTED)
 
 
 def _draw_tokens(axes: Axes, source: Sequence[str], target: Sequence[str], cell: float) -> None:
@@ -142,11 +146,3 @@ def _draw_tokens(axes: Axes, source: Sequence[str], target: Sequence[str], cell:
     axes.set_ylabel("target", fontsize=8, loc="top")
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def _draw_title(axes: Axes, title: str | None, score: float | None) -> None:
-    parts = [visible(title, 100).replace("␣", " ")] if title else []
-    if score is not None:
-        parts.append(f"log-probability {score:.2f}")
-    if parts:
-        set_label(axes.set_title("x", loc="left", fontsize=11, pad=10), "   ".join(parts))

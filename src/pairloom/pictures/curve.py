@@ -49,6 +49,7 @@ def draw_curve(rows: Sequence[Row], path: str | Path) -> None:
         if len(training[0]) or len(development[0]):
             top.set_xlim(left=0)
         else:
+            top.tick_params(labelbottom=False, labelleft=False)
             top.text(0.5, 0.5, "no steps recorded yet", transform=top.transAxes, ha="center", color=MUTED, fontsize=10)
         save(figure, path, suffix)
 
@@ -95,13 +96,11 @@ def _thinned(curve: Curve) -> Curve:
 
 
 def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Exponential moving average over about a thirtieth of the run, its start corrected as in Adam (section 3)."""
-    keep = 1 - 1 / max(1.0, len(values) / 30)
-    out, mean = np.empty_like(values), 0.0
-    for place, value in enumerate(values):
-        mean = keep * mean + (1 - keep) * value
-        out[place] = mean / (1 - keep ** (place + 1))
-    return out
+    """The mean around each point over about a twentieth of the run, nearer ones counting more; it does not lag."""
+    if len(values) < 3:
+        return values
+    window = np.bartlett(2 * (len(values) // 40) + 3)
+    return np.convolve(values, window, "same") / np.convolve(np.ones_like(values), window, "same")
 
 
 def _draw_loss(axes: Axes, training: Curve, development: Curve, best: float | None) -> None:
@@ -117,9 +116,9 @@ def _draw_loss(axes: Axes, training: Curve, development: Curve, best: float | No
         shown = np.concatenate([smooth, development[1]])
         margin = 0.06 * (shown.max() - shown.min()) or 0.5
         axes.set_ylim(shown.min() - margin, shown.max() + margin)
-        axes.legend(frameon=False, fontsize=8, loc="upper right")
+        axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.01, 0.98), ncols=2)
     if best is not None:
-        _mark(axes, development, best, "{:.3f}")
+        _mark(axes, development, best, "{:.3f}", 0.92)
 
 
 def _draw_exact(axes: Axes, exact: Curve, best: float | None) -> None:
@@ -131,28 +130,26 @@ def _draw_exact(axes: Axes, exact: Curve, best: float | None) -> None:
     axes.set_ylim(bottom=0, top=min(1.0, max(0.02, exact[1].max() * 1.15)) * 1.04)
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     if best is not None:
-        _mark(axes, exact, best, "{:.1%}")
+        _mark(axes, exact, best, "{:.1%}", 0.1)
 
 
-def _mark(axes: Axes, curve: Curve, best: float, form: str) -> None:
-    """A line at the best step, and its value written beside its point."""
+def _mark(axes: Axes, curve: Curve, best: float, form: str, height: float) -> None:
+    """A line at the best step, its value beside it at a height from 0 to 1 where the curve is not expected."""
     axes.axvline(best, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     at = np.flatnonzero(curve[0] == best)
     if not len(at):
         return
     value = float(curve[1][at[0]])
-    axes.plot(
-        [best], [value], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.2
-    )
-    low = value < np.mean(axes.get_ylim())
-    left = best > 0.5 * max(curve[0].max(), axes.get_xlim()[1])
+    axes.plot([best], [value], marker="o", markersize=8, markerfacecolor="none", markeredgecolor=INK)
+    left = best > 0.5 * axes.dataLim.xmax
     axes.annotate(
         f"best: {form.format(value)} at step {best:,.0f}",
-        (best, value),
-        (-9 if left else 9, 12 if low else -12),
+        (best, height),
+        (-6 if left else 6, 0),
+        xycoords=axes.get_xaxis_transform(),
         textcoords="offset points",
         ha="right" if left else "left",
-        va="bottom" if low else "top",
+        va="center",
         fontsize=8,
         color=INK,
     )

@@ -70,7 +70,7 @@ def write(path: str | Path, content: bytes) -> None:
         Path(path).write_bytes(content)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(f"cannot write the picture {path}: {reason}; give another place with --out") from error
+        raise StorageError(f"cannot write the picture {path}: {reason}; choose another place") from error
 
 
 @contextmanager

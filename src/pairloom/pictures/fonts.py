@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,12 +74,21 @@ def typeset(label: str) -> tuple[str, list[str]]:
     if missing:
         faces += system_faces()
         missing = missing.difference(*(face.covers for face in faces))
-    label = "".join(code(character) if ord(character) in missing else character for character in label)
+    if missing:
+        label = "".join(
+            _codes(list(run)) if lacking else "".join(run)
+            for lacking, run in groupby(label, key=lambda character: ord(character) in missing)
+        )
     wanted, families = {ord(character) for character in label}, []
     while wanted and (best := max(faces, key=lambda face: len(wanted & face.covers))).covers & wanted:
         families.append(best.family)
         wanted -= best.covers
     return label, families or [_FIRST]
+
+
+def _codes(characters: Sequence[str]) -> str:
+    """Their codes; of a long run the first two, for the label must stay readable."""
+    return " ".join(code(character) for character in characters[:2]) + ("…" if len(characters) > 2 else "")
 
 
 def set_label(text: Text, label: str) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from rich.cells import cell_len
 
 from pairloom.pictures.figure import checked_weights, scale_top
-from pairloom.pictures.labels import visible
+from pairloom.pictures.labels import heading, visible
 
 _LEVELS = 10
 """Shades in attention.css: `.l1` to `.l10`."""
@@ -55,7 +55,7 @@ def attention_page(
         policy=f"{_POLICY}; style-src {_hash(style)}; script-src {_hash(script)}",
         style=style,
         script=script,
-        title=_text(title) if title else "Attention",
+        title=escape(heading(title)) if title else "Attention",
         score="" if score is None else f'<p class="score">log-probability {score:.4f}</p>',
         target=_tokens("target", target),
         source=_tokens("source", source),

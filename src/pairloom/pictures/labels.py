@@ -9,7 +9,8 @@ from rich.cells import cell_len
 SPACE = "␣"
 """Stands for a space and for the metaspace `▁` of SentencePiece-like tokenizers."""
 
-_NAMED = {"▁": SPACE, "\n": "↵", "\t": "⇥", "\u115f": "U+115F", "\u1160": "U+1160"}  # the last two are jamo fillers
+_NAMED = {"▁": SPACE, "\n": "↵", "\t": "⇥"}
+_BLANK = "\u115f\u1160\u3164\uffa0\u2800"  # fillers of Hangul and the empty Braille cell: letters that show nothing
 _JOINERS = "\u200c\u200d"
 _CONJOINING = ("HANGUL CHOSEONG ", "HANGUL JUNGSEONG ", "HANGUL JONGSEONG ")
 _DOTTED_CIRCLE = "◌"
@@ -38,7 +39,7 @@ def _show(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Zs":
         return SPACE
-    if category in {"Cc", "Cs", "Cn", "Zl", "Zp"} or (category == "Cf" and character not in _JOINERS):
+    if category in {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"} or character in _BLANK:
         return code(character)
     return _jamo(character)
 
@@ -76,3 +77,8 @@ def visible(token: str, columns: int | None = None) -> str:
             break
         kept.append(part)
     return "".join(kept) + "…"
+
+
+def heading(text: str, columns: int | None = None) -> str:
+    """The same for a title or a sentence, where a space may be a space."""
+    return visible(" ".join(text.split()), columns).replace(SPACE, " ")

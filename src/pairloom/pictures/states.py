@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pairloom.errors import UsageError
-from pairloom.pictures.figure import ACCENT, GRID, INK, calm, checked_suffix, drawing, new_figure, save
+from pairloom.pictures.figure import ACCENT, INK, MUTED, calm, checked_suffix, drawing, new_figure, save
 from pairloom.pictures.fonts import set_label
-from pairloom.pictures.labels import visible
+from pairloom.pictures.labels import heading
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,9 +64,10 @@ def draw_states(vectors: ArrayLike, labels: Sequence[str], path: str | Path) -> 
         axes.scatter(places[:, 0], places[:, 1], s=22, color=ACCENT, linewidths=0, alpha=0.9, zorder=3)
         axes.set_xlabel(f"first component ({shares[0]:.0%} of the variance)", fontsize=8, loc="right")
         axes.set_ylabel(f"second component ({shares[1]:.0%})", fontsize=8, loc="top")
+        axes.tick_params(labelbottom=False, labelleft=False)  # the unit of a component says nothing
         axes.margins(0.12)
         if len(places) <= _LABELLED:
-            _draw_labels(figure, axes, places, [visible(label, _LABEL_COLUMNS).replace("␣", " ") for label in labels])
+            _draw_labels(figure, axes, places, [heading(label, _LABEL_COLUMNS) for label in labels])
         save(figure, path, suffix)
 
 
@@ -95,7 +96,7 @@ def _draw_labels(figure: Figure, axes: Axes, places: NDArray[np.float64], labels
         if best >= 2 * len(_AROUND):
             edge = (max(boxes[best][0], min(x, boxes[best][2])), max(boxes[best][1], min(y, boxes[best][3])))
             ends = axes.transData.inverted().transform([(x, y), edge])
-            axes.plot(*ends.T, color=GRID, linewidth=0.8, zorder=2, scalex=False, scaley=False)
+            axes.plot(*ends.T, color=MUTED, linewidth=0.5, zorder=2, scalex=False, scaley=False)
 
 
 _AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))

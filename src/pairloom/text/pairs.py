@@ -188,8 +188,8 @@ class PairSource:
         tally = self._tally
         if not tally.skipped:
             return ""
-        lines = "line" if tally.skipped == 1 else "lines"
-        return f"{self.name}: {tally.skipped:,} unusable {lines} beside {tally.pairs:,} pairs ({self._reasons()})"
+        lines, pairs = "line" if tally.skipped == 1 else "lines", "pair" if tally.pairs == 1 else "pairs"
+        return f"{self.name}: {tally.skipped:,} unusable {lines} beside {tally.pairs:,} {pairs} ({self._reasons()})"
 
     def digest(self) -> str:
         """sha256 (hex) over the bytes of the file, or of both one after the other, as they are stored."""

@@ -218,7 +218,7 @@ def _against_dev(survey: Survey, counts: tuple[Numbers, Numbers], dev: PairSourc
         unknown = np.flatnonzero((side.character_counts > 0) & (known == 0))
         if len(unknown):
             message = f"{counted(len(unknown), 'character')} on the {name} side of the development set"
-            message += f" never occur in training: {characters(int(code) for code in unknown)}"
+            message += f" not seen in training: {characters(int(code) for code in unknown)}"
             advice = "A model cannot know them; add pairs that hold them, or see whether they are typing errors."
             findings.append(Finding(f"unknown-{name}-characters", "note", len(unknown), message, advice))
     return findings

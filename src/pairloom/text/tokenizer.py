@@ -12,18 +12,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import tokenizers
-from tokenizers import trainers
+from tokenizers import normalizers, trainers
 
 from pairloom.errors import FolderError, StorageError, UsageError
 from pairloom.text.components import (
     BOS,
-    BYTE_UNITS,
     EOS,
     ESCAPE,
     MARK,
@@ -43,6 +41,7 @@ __all__ = ["BOS", "EOS", "PAD", "SPECIALS", "UNITS", "UNK", "Tokenizer", "Unit",
 
 REPLACEMENT = "\ufffd"
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_ENDLESS = re.compile("[^ ]{256}")
 _MARKED_UNITS = frozenset({"word", "bpe", "unigram"})
 
 Span = tuple[int, int]
@@ -86,7 +85,7 @@ class Tokenizer:
         if self._backend.decoder is None:
             return " ".join(tokens)
         text: str = self._backend.decoder.decode(tokens)
-        return unicodedata.normalize("NFC", text) if self.unit == "jamo" else text
+        return _compose(text) if self.unit == "jamo" else text
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """A readable name for each id, for pictures and tables: pieces that start a word begin with "▁"."""
@@ -103,10 +102,11 @@ class Tokenizer:
         spans: list[Span] = encoding.offsets
         if self.unit not in _MARKED_UNITS:
             return spans
-        return [
-            _without_space(text, first=i == 0, token=token, span=span)
-            for i, (token, span) in enumerate(zip(encoding.tokens, spans, strict=True))
-        ]
+        # A space can only be the first character of a longer span: pieces never cross from one word to the next.
+        trimmed = [(start + (end - start > 1 and text[start] == " "), end) for start, end in spans]
+        if encoding.tokens[:1] == [MARK]:
+            trimmed[0] = (0, 0)
+        return trimmed
 
     def spans(self, text: str) -> list[Span]:
         """For each id the span of what a picture labels: the word around it for word, bpe and unigram (a word being
@@ -161,64 +161,59 @@ def train_tokenizer(texts: Iterable[str], unit: Unit, size: int = 8000) -> Token
     if unit not in UNITS:
         raise UsageError(f"no unit is called {unit!r}; there are: {', '.join(UNITS)}")
     room = size - len(reserved(unit))
-    if room < 1 and unit != "byte":
-        raise UsageError(f"a vocabulary of {size} is too small for {unit}: {len(reserved(unit))} ids are reserved")
+    least = {"byte": 0, "character": 1, "jamo": 1, "space": 1}.get(unit, 2)  # the others always have the piece "▁"
+    if room < least:
+        smallest = len(reserved(unit)) + least
+        raise UsageError(f"a vocabulary of {size} is too small for unit {unit}: it needs at least {smallest}")
     if unit == "byte":
         return Tokenizer(unit, document(unit, []))
     if unit in ("character", "jamo"):
-        counts = _characters(texts, "NFD" if unit == "jamo" else None)
+        counts = _characters(texts, decompose=unit == "jamo")
         return Tokenizer(unit, document(unit, _most_frequent(counts, room)))
     if unit in ("word", "space"):
-        word_trainer = trainers.WordLevelTrainer(
-            vocab_size=room + len(SPECIALS), min_frequency=0, show_progress=False, special_tokens=[]
-        )
-        pieces, _ = _train(texts, unit, word_trainer)
-        return Tokenizer(unit, document(unit, [piece for piece in pieces if piece not in SPECIALS][:room]))
+        model = _train(texts, unit, trainers.WordLevelTrainer(vocab_size=size, min_frequency=0, show_progress=False))
+        pieces = [piece for piece in _by_id(model["vocab"]) if piece not in (*SPECIALS, MARK)]
+        marks = [MARK] if unit == "word" else []
+        return Tokenizer(unit, document(unit, [*marks, *pieces][:room]))
     return _train_subwords(texts, unit, room)
-
-
-def _train_subwords(texts: Iterable[str], unit: Unit, room: int) -> Tokenizer:
-    """BPE (Sennrich et al. 2016, section 3.2) or unigram language model (Kudo 2018, section 3.2)."""
-    kept = texts if iter(texts) is not texts else list(texts)
-    # Half of the room at most is for single characters; rarer ones are spelt in bytes (matters for Chinese).
-    alphabet = set(_most_frequent(_characters(kept, None), max(1, room // 2)))
-    if not alphabet:
-        return Tokenizer(unit, document(unit, []))
-    cleaned = ("".join(c if c in alphabet else " " for c in text) for text in kept)
-    if unit == "bpe":
-        trainer = trainers.BpeTrainer(
-            vocab_size=room, show_progress=False, special_tokens=[], max_token_length=_LONGEST_SUBWORD
-        )
-        pieces, model = _train(cleaned, unit, trainer)
-        return Tokenizer(unit, document(unit, pieces, merges=[(a, b) for a, b in model["merges"]]))
-    trainer = trainers.UnigramTrainer(
-        # `unk_token` has to be named, or the library numbers an unknown token that is not there
-        vocab_size=room + 1,
-        show_progress=False,
-        special_tokens=[],
-        unk_token=SPECIALS[UNK],
-        max_piece_length=_LONGEST_SUBWORD,
-    )
-    _, model = _train(cleaned, unit, trainer)
-    scores = _steady_scores([(p, s) for p, s in model["vocab"] if p not in SPECIALS])[:room]
-    return Tokenizer(unit, document(unit, [p for p, _ in scores], scores=[s for _, s in scores]))
 
 
 _LONGEST_SUBWORD = 16  # characters, as in SentencePiece
 
 
-def _train(texts: Iterable[str], unit: Unit, trainer: object) -> tuple[list[str], Json]:
-    """The pieces in the trainer's order, and its whole model as JSON."""
+def _train_subwords(texts: Iterable[str], unit: Unit, room: int) -> Tokenizer:
+    """BPE (Sennrich et al. 2016, section 3.2) or the unigram language model (Kudo 2018, section 3.2)."""
+    kept = texts if iter(texts) is not texts else list(texts)
+    # Half of the room at most is for single characters; rarer ones are spelt in bytes (matters for Chinese).
+    counts = _characters(kept, decompose=False)
+    for character in (" ", MARK, ESCAPE):
+        counts.pop(character, None)
+    alphabet = set(_most_frequent(counts, room // 2))
+    if not alphabet:
+        return Tokenizer(unit, document(unit, [MARK], scores=[-1.0]))
+    rare = {ord(character): " " for character in (*counts, MARK, ESCAPE) if character not in alphabet}
+    # Words without end are cut: the trainer's time is quadratic in the length of a word.
+    cleaned = (_ENDLESS.sub(r"\g<0> ", _whole(text).translate(rare)) for text in kept)
+    limits = {"vocab_size": room, "show_progress": False}
+    if unit == "bpe":
+        trainer = trainers.BpeTrainer(initial_alphabet=[MARK], max_token_length=_LONGEST_SUBWORD, **limits)
+        model = _train(cleaned, unit, trainer)
+        return Tokenizer(unit, document(unit, _by_id(model["vocab"]), merges=[(a, b) for a, b in model["merges"]]))
+    model = _train(cleaned, unit, trainers.UnigramTrainer(max_piece_length=_LONGEST_SUBWORD, unk_token=None, **limits))
+    scored = _steady_scores([(piece, score) for piece, score in model["vocab"]])
+    return Tokenizer(unit, document(unit, [p for p, _ in scored], scores=[s for _, s in scored]))
+
+
+def _train(texts: Iterable[str], unit: Unit, trainer: object) -> Json:
+    """The model that the library's trainer makes, as JSON; its vocabulary has none of our reserved pieces."""
     empty = _construct(document(unit, []))
     empty.train_from_iterator((_whole(text) for text in texts), trainer)
     model: Json = json.loads(empty.to_str())["model"]
-    return [piece for piece, _ in _in_order(model["vocab"])], model
+    return model
 
 
-def _in_order(vocabulary: Json | list[tuple[str, float]]) -> Iterator[tuple[str, float]]:
-    if isinstance(vocabulary, dict):
-        return iter(sorted(vocabulary.items(), key=lambda item: item[1]))
-    return ((piece, score) for piece, score in vocabulary)
+def _by_id(vocabulary: dict[str, int]) -> list[str]:
+    return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
 def _steady_scores(found: list[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -234,11 +229,22 @@ def _steady_scores(found: list[tuple[str, float]]) -> list[tuple[str, float]]:
     return sorted(steady, key=lambda item: (-item[1], item[0]))
 
 
-def _characters(texts: Iterable[str], form: str | None) -> Counter[str]:
+def _characters(texts: Iterable[str], *, decompose: bool) -> Counter[str]:
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(_whole(unicodedata.normalize("NFD", text) if form == "NFD" else text))
+        counts.update(_decompose(_whole(text)) if decompose else _whole(text))
     return counts
+
+
+def _decompose(text: str) -> str:
+    # Not unicodedata: its time is quadratic in the length of a run of combining marks.
+    result: str = normalizers.NFD().normalize_str(text)
+    return result
+
+
+def _compose(text: str) -> str:
+    result: str = normalizers.NFC().normalize_str(text)
+    return result
 
 
 def _most_frequent(counts: Counter[str], limit: int) -> list[str]:
@@ -252,15 +258,6 @@ def _whole(text: str) -> str:
 
 def _guarded(ids: list[int]) -> list[int]:
     return [i if i > EOS else UNK for i in ids]
-
-
-def _without_space(text: str, *, first: bool, token: str, span: Span) -> Span:
-    start, end = span
-    if first and token == MARK:
-        return (0, 0)
-    if token.startswith(MARK) and len(token) > 1 and not (first and start == 0 and text[:1] != " "):
-        return (start + 1, end) if text[start] == " " else (start, end)
-    return (start, end)
 
 
 def _construct(built: Json) -> tokenizers.Tokenizer:

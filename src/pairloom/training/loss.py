@@ -1,7 +1,8 @@
 """Cross-entropy in chunks: the matrix [tokens, V] never exists whole.
 
-With V = 8,192 a batch of 1,500 tokens has 50 MB of logits and as much of their gradient. So the hidden states are cut into
-chunks, and for each one logits, loss *and gradient* are computed and forgotten before the next. Nothing is computed twice.
+With V = 8,192 a batch of 1,500 tokens has 50 MB of logits and as much of their gradient. So the hidden states are cut
+into chunks, and for each one logits, loss *and gradient* are computed and forgotten before the next. Nothing is
+computed twice.
 """
 
 from __future__ import annotations
@@ -40,8 +41,11 @@ def backward_in_chunks(
 
 
 @torch.no_grad()
-def loss_and_exact(hidden: Tensor, mask: Tensor, targets: Tensor, logits: Callable[[Tensor], Tensor]) -> tuple[float, int]:
-    """hidden [B, T, D], mask and targets [B, T] → the summed loss (not smoothed), and how many targets are wholly right.
+def loss_and_exact(
+    hidden: Tensor, mask: Tensor, targets: Tensor, logits: Callable[[Tensor], Tensor]
+) -> tuple[float, int]:
+    """hidden [B, T, D], mask and targets [B, T] → the summed loss (not smoothed), and how many targets are wholly
+    right.
 
     A target is wholly right when the best token is the true one at every step. Since the tokens before it are then the
     true ones, that is exactly the case in which greedy decoding gives the target: an exact-match score for the price of

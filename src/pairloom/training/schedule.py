@@ -11,8 +11,8 @@ from torch import Tensor
 def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:
     """Linear warm-up over the first `warmup` steps, and a linear decay to zero over the whole budget.
 
-    `progress` is the share of the budget spent, in time as well as in steps, so that a run of five minutes ends with its
-    learning rate at zero just as a run of an hour does (Howard & Ruder 2018, section 3.2; Defazio et al. 2023).
+    `progress` is the share of the budget spent, in time as well as in steps, so that a run of five minutes ends with
+    its learning rate at zero just as a run of an hour does (Howard & Ruder 2018, section 3.2; Defazio et al. 2023).
     """
     rising = min(1.0, step / warmup) if warmup else 1.0
     return peak * rising * max(0.0, 1.0 - progress)
@@ -20,7 +20,8 @@ def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float
 
 @torch.no_grad()
 def update_average(average: Iterable[Tensor], current: Iterable[Tensor], updates: int) -> None:
-    """Polynomial-decay averaging (Shamir & Zhang 2013, section 4, eta = 9): a mean over about the last tenth of the run.
+    """Polynomial-decay averaging (Shamir & Zhang 2013, section 4, eta = 9): a mean over about the last tenth of the
+    run.
 
     The window grows with the run, so there is no decay to choose: five minutes and five hours need the same code.
     """

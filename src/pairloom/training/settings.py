@@ -39,5 +39,7 @@ class TrainingSettings(BaseModel):
     def _one_budget(self) -> Self:
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"exactly one of minutes, epochs and steps is a budget; given: {', '.join(given) or 'none'}")
+            raise ValueError(
+                f"exactly one of minutes, epochs and steps is a budget; given: {', '.join(given) or 'none'}"
+            )
         return self

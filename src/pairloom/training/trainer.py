@@ -2,11 +2,12 @@
 
     for event in Trainer(model, data, settings, ...).events(): ...
 
-Every update: a batch → `decode` on the whole target (teacher forcing) → cross-entropy in chunks → clipped gradient → AdamW
-→ the average of the weights. Every so often the average is scored on the development set; the best is kept.
+Every update: a batch → `decode` on the whole target (teacher forcing) → cross-entropy in chunks → clipped gradient →
+AdamW → the average of the weights. Every so often the average is scored on the development set; the best is kept.
 
-All that changes lives in `Progress`, the weights, the optimiser and torch's random state, and goes into a checkpoint; so a
-run that was killed and started again is the same run to the bit (with a budget in minutes: the time already spent counts).
+All that changes lives in `Progress`, the weights, the optimiser and torch's random state, and goes into a checkpoint;
+so a run that was killed and started again is the same run to the bit (with a budget in minutes: the time already
+spent counts).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from pairloom.checkpoint import Checkpoint, save_checkpoint
 from pairloom.errors import PairloomError
+from pairloom.models.protocol import Model
 from pairloom.training import optimisation
 from pairloom.training.events import Event, Finished, Note, Sample, Saved, Step, Validation
 from pairloom.training.feeding import Feed
@@ -59,12 +61,12 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,  # obeys `EncoderDecoder`
+        model: Model,
         feed: Feed,
         settings: TrainingSettings,
         *,
         checkpoints: Path,
-        sample: Callable[[nn.Module], tuple[Sample, ...]] = lambda model: (),
+        sample: Callable[[Model], tuple[Sample, ...]] = lambda model: (),
         stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         spent: float = 0.0,
@@ -116,7 +118,9 @@ class Trainer:
         if tokens:
             p = self.progress
             rate = self._learning_rate()
-            yield Step(p.step, p.epoch + 1, loss / tokens, tokens / max(elapsed, 1e-9), rate, self._share_spent(), p.seconds)
+            yield Step(
+                p.step, p.epoch + 1, loss / tokens, tokens / max(elapsed, 1e-9), rate, self._share_spent(), p.seconds
+            )
 
     def _update(self) -> tuple[float, int]:
         """One batch: summed loss and number of target tokens; no tokens if the gradient was not finite."""
@@ -214,7 +218,7 @@ class Trainer:
         yield Validation(p.step, p.epoch + 1, loss, exact, better, share, seconds, samples)
 
     @torch.no_grad()
-    def validate(self, model: nn.Module) -> tuple[float, float]:
+    def validate(self, model: Model) -> tuple[float, float]:
         """Mean loss a token (not smoothed) and the share of targets wholly right, on the development set."""
         loss, tokens, right, pairs = 0.0, 0, 0, 0
         for batch in self.feed.development():

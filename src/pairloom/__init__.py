@@ -1,0 +1,31 @@
+"""pairloom: from pairs of text to a model that turns one side into the other.
+
+    import pairloom
+    model = pairloom.train("pairs.tsv", out="runs/mine", minutes=5)
+    model.generate(["..."])
+
+The names below are loaded when they are first used: `import pairloom` is quick and does not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pairloom.workflow.model import Evaluation, Model, load, train, training
+
+__version__ = "0.1.0"
+
+__all__ = ["Evaluation", "Model", "__version__", "load", "train", "training"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from pairloom.workflow import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module 'pairloom' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,286 @@
+"""`pairloom generate`, `score` and `attend`: what a model says, how probable a text is, what it looks at."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from math import exp
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairloom.cli.lines import arriving, open_lines, windows
+from pairloom.cli.output import colours, is_terminal, say, show, show_json, width
+from pairloom.cli.parser import (
+    ENGINES,
+    Command,
+    Parser,
+    add_json,
+    add_machine,
+    add_model,
+    add_pairs,
+    add_search,
+    refuse_later,
+)
+from pairloom.errors import UsageError
+from pairloom.text.files import STDIN
+
+if TYPE_CHECKING:
+    from pairloom.decoding.generator import Explanation, Output
+    from pairloom.text.pairs import Lines
+    from pairloom.workflow.model import Model
+
+BREAKS = str.maketrans("\t\r\n", "   ")
+
+
+def open_model(directory: str, later: dict[str, Any], threads: int | None) -> Model:
+    """The model, after the options that nothing can be done with have been refused."""
+    refuse_later(later, ENGINES)
+    import torch
+
+    import pairloom
+
+    if threads:
+        torch.set_num_threads(threads)
+    return pairloom.load(directory)
+
+
+# -- generate ----------------------------------------------------------------------------------------------------------
+
+
+def add_generate(parser: Parser) -> None:
+    """The arguments."""
+    add_model(parser)
+    parser.add_argument("files", nargs="*", metavar="FILE", help="the lines to answer; default: standard input (-)")
+    parser.add_argument("--nbest", type=int, metavar="N", dest="decoding.nbest", help="N outputs a line, apart by tabs")
+    parser.add_argument("--prefix", default="", metavar="TEXT", help="what every output begins with")
+    text = "with --json: the attention of each output, too"
+    parser.add_argument("--attention", action="store_true", help=text)
+    add_json(parser)
+    add_search(parser)
+    add_machine(parser)
+
+
+def generate(
+    *,
+    directory: str,
+    files: Sequence[str],
+    prefix: str,
+    attention: bool,
+    as_json: bool,
+    decoding: dict[str, Any],
+    later: dict[str, Any],
+    threads: int | None,
+) -> int:
+    """One line in, one line out, in order, always."""
+    if any(Path(file).is_dir() for file in files):
+        raise UsageError(
+            "several models at once (an ensemble) are not there yet: give one DIR, and the lines in a FILE"
+        )
+    if len(files) > 1:
+        raise UsageError(
+            f"{len(files)} files of lines: give one, or join them: cat A B | pairloom generate {directory}"
+        )
+    if attention and not as_json:
+        raise UsageError("--attention needs --json; `pairloom attend` draws it")
+    model = open_model(directory, later, threads)
+    file = files[0] if files else STDIN
+    lines = open_lines(file)
+    typed = file == STDIN and is_terminal(sys.stdin)
+    if typed:
+        say("type a line and press Enter for its answer; Ctrl-D (on Windows Ctrl-Z, Enter) ends")
+    counter = _Counter(shown=is_terminal(sys.stderr) and not typed and not is_terminal(sys.stdout))
+    for number, output in enumerate(_answers(model, lines, file, prefix, decoding, counter, typed), start=1):
+        if as_json:
+            weights = _attention(model.explain(output.source, output.text)) if attention and output.candidates else {}
+            show_json({"line": number, **_as_json(output), **weights})
+        else:
+            show("\t".join(one.text.translate(BREAKS) for one in output.candidates))
+        counter.cut += output.cut > 0
+    counter.finish(lines)
+    return 0
+
+
+def _answers(
+    model: Model, lines: Lines, file: str, prefix: str, decoding: dict[str, Any], counter: _Counter, typed: bool
+) -> Iterator[Output]:
+    """The outputs, flushed window by window."""
+    from pairloom.decoding.generator import WINDOW, Generator
+
+    most = WINDOW * Generator(model.folder).settings(**decoding).batch
+    if typed:
+        parts = windows(lines, 1)
+    elif file == STDIN and not decoding.get("sample"):
+        parts = arriving(lines, most)
+    else:  # a draw depends on the place in its window: no clock may decide which lines share one
+        parts = windows(lines, most)
+    for part in parts:
+        yield from model.outputs(part, prefix, **decoding)
+        sys.stdout.flush()
+        counter.add(len(part))
+
+
+def _as_json(output: Output) -> dict[str, Any]:
+    candidates = [vars(one) for one in output.candidates]
+    best = (
+        candidates[0] if candidates else {"text": "", "tokens": [], "score": None, "normalised": None, "finished": True}
+    )
+    return {"source": output.source, **best, "cut": output.cut, "candidates": candidates}
+
+
+def _attention(explained: Explanation) -> dict[str, Any]:
+    return {
+        "source_tokens": explained.source_tokens,
+        "attention": [[round(w, 4) for w in row] for row in explained.attention.tolist()],
+    }
+
+
+class _Counter:
+    """Signs of life for long inputs, and a summary of what was unusual."""
+
+    def __init__(self, shown: bool) -> None:
+        self.shown, self.lines, self.cut = shown, 0, 0
+
+    def add(self, lines: int) -> None:
+        self.lines += lines
+        if self.shown:
+            print(f"\r{self.lines:,} lines", end="", file=sys.stderr, flush=True)
+
+    def finish(self, lines: Lines) -> None:
+        if self.shown:
+            say("")
+        if lines.replaced:
+            say(f"{lines.replaced:,} of {self.lines:,} lines were not UTF-8: what could not be read became U+FFFD")
+        if self.cut or lines.cut:
+            say(f"{self.cut + lines.cut:,} of {self.lines:,} lines were longer than the model reads, and were cut")
+
+
+# -- score -------------------------------------------------------------------------------------------------------------
+
+
+def add_score(parser: Parser) -> None:
+    """The arguments."""
+    add_model(parser)
+    add_pairs(parser)
+    parser.add_argument("--batch", type=int, default=64, metavar="N", help="pairs scored at the same time (64)")
+    add_json(parser)
+    add_machine(parser)
+
+
+def score(
+    *, directory: str, pairs: Sequence[str], batch: int, as_json: bool, later: dict[str, Any], threads: int | None
+) -> int:
+    """log P(target | source) of each pair, its source and its target; the perplexity of all."""
+    model = open_model(directory, later, threads)
+    from pairloom.decoding.generator import WINDOW, Generator
+    from pairloom.text.pairs import PairsSettings, open_pairs
+
+    generator = Generator(model.folder)
+    opened = open_pairs(pairs, PairsSettings(normal_form=model.folder.settings.normal_form))
+    count, tokens, total = 0, 0, 0.0
+    rows = iter(opened)
+    while part := list(islice(rows, WINDOW * max(1, batch))):
+        for pair, one in zip(part, generator.score([pair[:2] for pair in part], batch), strict=True):
+            count, tokens, total = count + 1, tokens + len(one.tokens), total + one.score
+            if as_json:
+                show_json({**pair._asdict(), "score": one.score, "token_scores": one.tokens})
+            else:
+                show(f"{one.score:.4f}\t{pair.source.translate(BREAKS)}\t{pair.target.translate(BREAKS)}")
+        sys.stdout.flush()
+    perplexity = exp(min(700.0, -total / tokens))
+    if opened.skipped:
+        say(opened.summary())
+    if as_json:
+        show_json(
+            {"pairs": count, "skipped": opened.skipped, "tokens": tokens, "score": total, "perplexity": perplexity}
+        )
+    else:
+        say(
+            f"{count:,} pairs, {tokens:,} target tokens, log-probability {total:.2f}, perplexity {perplexity:.3f} a token"
+        )
+    return 0
+
+
+# -- attend ------------------------------------------------------------------------------------------------------------
+
+
+def add_attend(parser: Parser) -> None:
+    """The arguments."""
+    add_model(parser)
+    parser.add_argument("text", metavar="TEXT", help="the source")
+    parser.add_argument("--target", metavar="TEXT", help="what to explain; default: the model's own output")
+    parser.add_argument("--out", metavar="FILE", help="the picture: .png, .svg or .html (there, point at a token)")
+    add_json(parser)
+    add_search(parser)
+    add_machine(parser)
+
+
+def attend(
+    *,
+    directory: str,
+    text: str,
+    target: str | None,
+    out: str | None,
+    as_json: bool,
+    decoding: dict[str, Any],
+    later: dict[str, Any],
+    threads: int | None,
+) -> int:
+    """Draws the attention into the terminal and, with `out`, into a file."""
+    from pairloom.pictures import attention_in_terminal, draw_attention
+
+    if out is not None and Path(out).suffix.lower() not in (".png", ".svg", ".html"):
+        raise UsageError(f"--out {out}: the picture is drawn as .png, .svg or .html; give one of these endings")
+    model = open_model(directory, later, threads)
+    explained = model.explain(_whole(text), None if target is None else _whole(target), **decoding)
+    sides = (explained.attention, explained.source_tokens, explained.tokens)
+    if out is not None:
+        draw_attention(*sides, out, title=f"{explained.source} → {explained.text}", score=explained.score)
+    if as_json:
+        sound = {name: value for name, value in vars(explained).items() if name != "attention"}
+        show_json({**sound, **_attention(explained), "score": explained.score, "file": out})
+        return 0
+    show(explained.text.translate(BREAKS))
+    show()
+    show(attention_in_terminal(*sides, width=width(), color=colours()))
+    if out is not None:
+        say(f"the picture: {out}")
+    return 0
+
+
+def _whole(text: str) -> str:
+    """An argument without what is no text: bytes that were not UTF-8 arrive as lone surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+GENERATE = Command(
+    "generate",
+    "one line in, one line out",
+    (
+        "pairloom generate runs/mine sources.txt > outputs.txt",
+        "echo 'guten Morgen' | pairloom generate runs/mine --beam 5 --nbest 3",
+        "pairloom generate runs/mine sources.txt --sample --temperature 0.8 --seed 1 --json",
+    ),
+    add_generate,
+    generate,
+)
+SCORE = Command(
+    "score",
+    "log-probability of given pairs, and perplexity",
+    (
+        "pairloom score runs/mine test.tsv > scored.tsv     # log-probability, source, target",
+        "pairloom score runs/mine test.de test.en | sort -n | head     # the least probable pairs",
+    ),
+    add_score,
+    score,
+)
+ATTEND = Command(
+    "attend",
+    "draw what the model looks at while it writes",
+    (
+        "pairloom attend runs/mine 'guten Morgen'",
+        "pairloom attend runs/mine 'guten Morgen' --target 'good morning' --out attention.html",
+    ),
+    add_attend,
+    attend,
+)

@@ -1,0 +1,201 @@
+"""The words of the command line: a parser whose errors are for people, and the options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+from pairloom import __version__
+from pairloom.errors import UsageError
+
+LATER = {
+    "chat": "a conversation in the terminal",
+    "vectors": "word vectors",
+    "export": "ONNX, CTranslate2 and the browser",
+    "serve": "the HTTP server",
+}
+"""Commands of the plan that no release has yet."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises UsageError instead of leaving the program."""
+
+    rest = ""
+    """The name of the argument that takes any number of words, wherever they stand between the options."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse; but words that come after an option still belong to `rest`, which argparse has closed by then."""
+        found, left = super().parse_known_args(args, namespace)
+        if self.rest and not any(len(word) > 1 and word.startswith("-") for word in left):
+            getattr(found, self.rest).extend(left)
+            left = []
+        return found, left
+
+    def error(self, message: str) -> NoReturn:
+        """What was wrong, and where to read what is right."""
+        raise UsageError(f"{message}\n  `{self.prog} --help` says what there is")
+
+
+class Run(Protocol):
+    """The function of a command: explicit arguments in, exit code out."""
+
+    def __call__(self, **arguments: Any) -> int: ...
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command."""
+
+    name: str
+    usage: str  # what follows the name
+    summary: str  # its line in `pairloom --help`
+    examples: tuple[str, ...]
+    add: Callable[[Parser], None]  # declares its arguments
+    run: Run
+
+
+def build(groups: Sequence[tuple[str, Sequence[Command]]]) -> Parser:
+    """The parser of all commands."""
+    summaries = [
+        f"{title}:\n" + "".join(f"  {command.name:<12}{command.summary}\n" for command in commands)
+        for title, commands in groups
+    ]
+    parser = Parser(
+        prog="pairloom",
+        usage="pairloom COMMAND ...",
+        description="From pairs of text to a model that turns one side into the other.\n\n" + "\n".join(summaries),
+        epilog="`pairloom COMMAND --help` says more. A first look, in three minutes: pairloom quickstart",
+    )
+    parser.add_argument("--version", action="version", version=f"pairloom {__version__}")
+    names = parser.add_subparsers(metavar="COMMAND", required=True, prog="pairloom", help=argparse.SUPPRESS)
+    for _, commands in groups:
+        for command in commands:
+            examples = "examples:\n" + "".join(f"  {example}\n" for example in command.examples)
+            usage = f"pairloom {command.name} {command.usage}".rstrip()
+            description = f"{command.summary[0].upper()}{command.summary[1:]}."
+            one = names.add_parser(command.name, usage=usage, description=description, epilog=examples)
+            one.set_defaults(command=command)
+            command.add(one)
+    return parser
+
+
+def not_there_yet(words: Sequence[str], known: Sequence[str]) -> None:
+    """Raises UsageError for a command that is planned only, or misspelt."""
+    if not words or words[0].startswith("-") or words[0] in known:
+        return
+    if words[0] in LATER:
+        raise UsageError(f"`pairloom {words[0]}` is not there yet ({LATER[words[0]]}); there is: {', '.join(known)}")
+    near = difflib.get_close_matches(words[0], known, n=1)
+    meant = f": did you mean `pairloom {near[0]}`?" if near else ""
+    raise UsageError(f"no command is called {words[0]!r}{meant}\n  `pairloom --help` says what there is")
+
+
+def grouped(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments whose name has a dot (`decoding.beam`) under the part before it, those that were not given left out."""
+    result: dict[str, Any] = {}
+    for name, value in arguments.items():
+        group, dot, key = name.partition(".")
+        if not dot:
+            result[name] = value
+        elif value is not None:
+            result.setdefault(group, {})[key] = value
+        else:
+            result.setdefault(group, {})
+    return result
+
+
+def add_json(parser: Parser) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", dest="as_json", help="results as JSON with a schema number")
+
+
+def add_pairs(parser: Parser) -> None:
+    """PAIRS..."""
+    text = "one .tsv, .jsonl or .parquet (also .gz, .zst, or - for standard input), or two aligned files: source target"
+    parser.add_argument("pairs", nargs="+", metavar="PAIRS", help=text)
+    parser.rest = "pairs"
+
+
+def add_model(parser: Parser) -> None:
+    """DIR."""
+    parser.add_argument("directory", metavar="DIR", help="the folder of a model, as `pairloom train --out` made it")
+
+
+def add_machine(parser: Parser) -> None:
+    """How the work is done, which changes no result but in the last digits."""
+    group = parser.add_argument_group("machine")
+    group.add_argument("--threads", type=natural, metavar="N", help="threads of the processor")
+    group.add_argument("--engine", choices=("auto", "torch", "onnx"), dest="later.engine", help="auto is torch")
+    choices = ("auto", "float32", "bfloat16", "int8")
+    group.add_argument("--precision", choices=choices, dest="later.precision", help="auto is float32")
+
+
+def add_search(parser: Parser) -> None:
+    """How outputs are chosen; what is not given is as the folder's generation.json has it."""
+    group = parser.add_argument_group("how outputs are chosen (what is not given: as the model's generation.json says)")
+
+    def option(name: str, kind: Callable[[str], Any], metavar: str, text: str) -> None:
+        dest = "decoding." + name.removeprefix("--").replace("-", "_")
+        group.add_argument(name, type=kind, metavar=metavar, dest=dest, help=text)
+
+    option("--beam", int, "N", "hypotheses kept per sentence; 1 is greedy search")
+    option("--length-penalty", float, "A", "alpha of Wu et al. 2016, equation 14; 0 = none")
+    option("--max-length", int, "N", "most tokens of an output")
+    option("--no-repeat-ngram", int, "N", "no n-gram of N tokens twice in an output")
+    option("--batch", int, "N", "sentences decoded at the same time; changes no output")
+    group.add_argument("--sample", action="store_const", const=True, dest="decoding.sample", help="draw, do not search")
+    option("--temperature", float, "T", "sampling: below 1 is bolder")
+    option("--top-k", int, "K", "sampling: only the K most probable tokens")
+    option("--top-p", float, "P", "sampling: only the most probable tokens that hold this probability together")
+    option("--seed", int, "N", "sampling: of the draws")
+
+
+def refuse_later(later: dict[str, Any], there: dict[str, Sequence[str]]) -> None:
+    """Raises UsageError for options of the plan that no release has yet; `there` names the values that work."""
+    for name, value in later.items():
+        known = there.get(name, ())
+        if value not in known:
+            instead = f"; there is: {', '.join(known)}" if known else ""
+            raise UsageError(f"--{name} {value} is not there yet{instead}")
+
+
+ENGINES: dict[str, Sequence[str]] = {"engine": ("auto", "torch"), "precision": ("auto", "float32")}
+"""What works today of the options in `add_machine`."""
+
+
+def natural(text: str) -> int:
+    """A number from 1 on."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def assignment(text: str) -> tuple[str, str, Any]:
+    """`section.key=value` → (section, key, value), the value read as JSON or else as text."""
+    name, equal, given = text.partition("=")
+    section, dot, key = name.partition(".")
+    if not (equal and dot and section and key):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
+    try:
+        return section, key, json.loads(given)
+    except (ValueError, RecursionError):
+        return section, key, given
+
+
+def sections(assignments: Iterable[tuple[str, str, Any]], known: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The assignments of --set by section. Raises UsageError, naming the sections, for one that is not known."""
+    result: dict[str, dict[str, Any]] = {}
+    for section, key, value in assignments:
+        if section not in known:
+            raise UsageError(f"--set {section}.{key}: no section is called {section!r}; there are: {', '.join(known)}")
+        result.setdefault(section, {})[key] = value
+    return result

@@ -1,0 +1,198 @@
+"""Text in, text out: a model folder that answers.
+
+    generator = Generator(load_folder("runs/mine"))
+    for output in generator.generate(["...", "..."], DecodingSettings(beam=5)): print(output.text)
+
+One output for each input, in the order of the input; a blank input gives an empty output. Nothing is kept between
+calls, so any number of threads can share a generator.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from pairloom.decoding import loop
+from pairloom.decoding.choosers import Hypothesis
+from pairloom.decoding.inputs import device_of, evaluating, pad_rows, source_batch
+from pairloom.decoding.scoring import TargetScore, score_targets
+from pairloom.decoding.settings import DecodingSettings
+from pairloom.errors import UsageError
+from pairloom.folder import ModelFolder
+from pairloom.models.protocol import BOS, EOS, EncoderDecoder
+from pairloom.text.tokenizer import Tokenizer
+
+WINDOW = 32
+"""Batches of input that are read ahead, so that sentences of like length can be decoded together."""
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One text that the model proposes."""
+
+    text: str
+    tokens: list[str]
+    score: float  # sum of log-probabilities, natural logarithm, `</s>` included
+    normalised: float  # score / length penalty, by which candidates are ordered
+    finished: bool  # False: cut at the limit of length
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the model says to one input: its candidates, best first."""
+
+    source: str
+    candidates: list[Candidate] = field(default_factory=list)
+    cut: int = 0  # source tokens left out because the text was longer than the model has ever read
+
+    @property
+    def text(self) -> str:
+        """The best candidate; empty for a blank input."""
+        return self.candidates[0].text if self.candidates else ""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One pair as the model sees it under teacher forcing."""
+
+    source: str
+    text: str  # the target
+    source_tokens: list[str]  # S tokens, the last is `</s>`
+    tokens: list[str]  # T tokens, the last is `</s>`
+    source_spans: list[tuple[int, int]]  # where each source token stands in `source`; `</s>` at its end
+    attention: Array  # [T, S]
+    scores: list[float]  # [T] log-probability of each token
+    alternatives: list[list[tuple[str, float]]]  # [T] the most probable tokens at each step, with their probability
+
+    @property
+    def score(self) -> float:
+        """log P(target | source)."""
+        return sum(self.scores)
+
+
+class Generator:
+    """Asks one model."""
+
+    def __init__(self, folder: ModelFolder) -> None:
+        self.folder = folder
+        self.model = cast(EncoderDecoder, folder.model)
+
+    def settings(self, **asked: Any) -> DecodingSettings:
+        """The folder's own way of being asked, with what the user wants otherwise."""
+        known = dict(self.folder.generation)
+        if asked.get("sample"):  # what only a search uses does not matter then
+            known = {name: value for name, value in known.items() if name not in ("beam", "length_penalty", "patience")}
+        return DecodingSettings(**{**known, **{name: value for name, value in asked.items() if value is not None}})
+
+    def generate(self, texts: Iterable[str], settings: DecodingSettings, prefix: str = "") -> Iterator[Output]:
+        """One output for each text, in order; lazily, a window of `WINDOW` batches at a time.
+
+        `prefix` is what every output begins with.
+        """
+        texts = iter(texts)
+        forced = self.folder.target.encode(self._normal(prefix)) if prefix else []
+        first = 0
+        while window := list(islice(texts, WINDOW * settings.batch)):
+            yield from self._window(window, settings, forced, first)
+            first += len(window)
+
+    def _window(self, texts: list[str], settings: DecodingSettings, prefix: list[int], first: int) -> list[Output]:
+        filled = [place for place, text in enumerate(texts) if text.strip()]
+        encoded = self.folder.source.encode_all([self._normal(texts[place]) for place in filled])
+        most = self.folder.settings.source.max_tokens
+        sources = [ids[:most] for ids in encoded]
+        found = loop.generate(self.model, sources, settings=settings, prefixes=[prefix] * len(sources), first=first)
+        outputs = [Output(text) for text in texts]
+        for place, ids, hypotheses in zip(filled, encoded, found, strict=True):
+            candidates = [self._candidate(hypothesis) for hypothesis in hypotheses]
+            outputs[place] = Output(texts[place], candidates, cut=max(0, len(ids) - most))
+        return outputs
+
+    def _candidate(self, one: Hypothesis) -> Candidate:
+        target = self.folder.target
+        # A line of output is a line: a model that has seen bytes could make a line break.
+        text = " ".join(target.decode(one.tokens).splitlines())
+        return Candidate(text, target.tokens(one.tokens), one.score, one.normalised, one.finished)
+
+    def stream(self, text: str, settings: DecodingSettings) -> Iterator[str]:
+        """The output of greedy search or sampling piece by piece; the pieces together are the text."""
+        ids = self._source_ids(text)
+        said, before = [], ""
+        for token in loop.stream(self.model, ids, settings=settings):
+            said.append(token)
+            now = self.folder.target.decode(said)
+            if now.startswith(before) and not now.endswith("\ufffd"):  # a character may need several bytes
+                yield now[len(before) :]
+                before = now
+
+    def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> list[TargetScore]:
+        """log P(target | source) of each pair. Raises UsageError for a blank side."""
+        blank = [place for place, pair in enumerate(pairs) if not (pair[0].strip() and pair[1].strip())]
+        if blank:
+            raise UsageError(f"pair {blank[0]} (counted from 0) has a blank side: it has no probability")
+        sources = [self._source_ids(source) for source, _ in pairs]
+        targets = [self.folder.target.encode(self._normal(target)) for _, target in pairs]
+        return score_targets(self.model, sources, targets, batch=batch)
+
+    def encode(self, texts: Sequence[str]) -> Array:
+        """The context vector of each text, [B, D]: what the decoder starts from, its first tensor (the hidden state)."""
+        with evaluating(self.model):
+            device = device_of(self.model)
+            ids = [self._source_ids(text) for text in texts]
+            memory = self.model.encode(*source_batch(ids, device))
+            first = next(iter(vars(self.model.start(memory)).values()))
+        return cast(Array, first.flatten(1).float().cpu().numpy())
+
+    def explain(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Explanation:
+        """What the model looks at while it says `target` (or, without one, its own output for `text`)."""
+        if not text.strip():
+            raise UsageError("there is nothing to explain in a blank text")
+        source = self._source_ids(text)
+        if target is None:
+            target_ids = loop.generate(self.model, [source], settings=settings or self.settings())[0][0].tokens
+        else:
+            target_ids = self.folder.target.encode(self._normal(target))
+        with evaluating(self.model):
+            device = device_of(self.model)
+            memory = self.model.encode(*source_batch([source], device))
+            inputs = pad_rows([[BOS, *target_ids]], device)
+            step = self.model.decode(inputs, memory, self.model.start(memory), attention=True)
+            log_probs = self.model.logits(step.hidden[0]).float().log_softmax(1)  # [T, V]
+        if step.attention is None:
+            raise UsageError(f"a model of kind {self.folder.settings.kind!r} has no attention to show")
+        best = log_probs.topk(min(5, log_probs.shape[1]), dim=1)
+        said = [*target_ids, EOS]
+        normal = self._normal(text)
+        return Explanation(
+            source=normal,
+            text=self.folder.target.decode(target_ids),
+            source_tokens=[*self.folder.source.tokens(source), "</s>"],
+            tokens=[*self.folder.target.tokens(target_ids), "</s>"],
+            source_spans=[*self.folder.source.offsets(normal)[: len(source)], (len(normal), len(normal))],
+            attention=step.attention[0].float().cpu().numpy(),
+            scores=log_probs[torch.arange(len(said)), torch.tensor(said)].tolist(),
+            alternatives=[
+                list(zip(name_tokens(self.folder.target, ids), probabilities, strict=True))
+                for ids, probabilities in zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
+            ],
+        )
+
+    def _source_ids(self, text: str) -> list[int]:
+        return self.folder.source.encode(self._normal(text))[: self.folder.settings.source.max_tokens]
+
+    def _normal(self, text: str) -> str:
+        form = self.folder.settings.normal_form
+        return text if form == "none" or text.isascii() else unicodedata.normalize(form, text)
+
+
+def name_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+    """The tokens of single ids, by name, the special ones too."""
+    return [tokenizer.tokens([token])[0] for token in ids]

@@ -1,0 +1,40 @@
+"""What a whole run tells the world, around the events of the training loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pairloom.metrics import Score
+from pairloom.training.events import Event as TrainingEvent
+from pairloom.training.events import Finished, Note, Sample, Saved, Step, Validation
+
+__all__ = ["Evaluated", "Event", "Finished", "Note", "Prepared", "Sample", "Saved", "Step", "Validation", "Written"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data and plan stand; training begins (or goes on)."""
+
+    lines: tuple[str, ...]  # what was found and chosen, for people
+    facts: dict[str, Any]  # the same for programs
+    resumed_at: int  # the step from which an earlier sitting goes on; 0 = a new run
+
+
+@dataclass(frozen=True)
+class Written:
+    """The model folder is whole: from now on it answers."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The finished model on the development set, by its own output."""
+
+    scores: tuple[Score, ...]
+    pairs: int
+
+
+Event = Prepared | TrainingEvent | Written | Evaluated

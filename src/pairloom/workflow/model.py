@@ -1,0 +1,164 @@
+"""The face of pairloom in Python: `train`, `load`, `training`, and the `Model` that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from pairloom.decoding.generator import Explanation, Generator, Output
+from pairloom.errors import InterruptedRunError, UsageError
+from pairloom.folder import ModelFolder, explain, load_folder
+from pairloom.metrics import Example, LengthRow, Score, by_length, default_metrics, score, worst
+from pairloom.text.pairs import PairsSettings, open_pairs
+from pairloom.workflow import events as ev
+from pairloom.workflow.run import run
+from pairloom.workflow.settings import RunSettings
+from pairloom.workflow.signals import stopping
+
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a model's own outputs are."""
+
+    scores: list[Score]
+    worst: list[Example]  # the ten worst, worst first
+    by_length: list[LengthRow]  # the first metric by length of source
+    lines: int
+    outputs: list[str]
+    skipped: str  # a sentence on unusable lines; empty if there were none
+
+
+class Model:
+    """A trained model. Nothing is kept between calls; threads may share it."""
+
+    def __init__(self, folder: ModelFolder) -> None:
+        self.folder = folder
+        self._generator = Generator(folder)
+
+    def generate(self, texts: Iterable[str], **settings: Any) -> list[str]:
+        """The best output for each text, in order; a blank text gives "". Settings: see `DecodingSettings`."""
+        return [output.text for output in self.outputs(texts, **settings)]
+
+    def outputs(self, texts: Iterable[str], prefix: str = "", **settings: Any) -> Iterator[Output]:
+        """The outputs with tokens, scores and n-best candidates, lazily."""
+        return self._generator.generate(texts, self._settings(settings), prefix)
+
+    def stream(self, text: str, **settings: Any) -> Iterator[str]:
+        """One output piece by piece, by greedy search (or with `sample=True`)."""
+        given = settings if settings.get("sample") else {"beam": 1, **settings}
+        return self._generator.stream(text, self._settings(given))
+
+    def explain(self, text: str, target: str | None = None, **settings: Any) -> Explanation:
+        """Tokens of both sides, attention [T, S], probabilities and alternatives, of `target` or of the output."""
+        return self._generator.explain(text, target, self._settings(settings))
+
+    def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> list[float]:
+        """log P(target | source) of each pair, natural logarithm."""
+        return [one.score for one in self._generator.score(pairs, batch)]
+
+    def perplexity(self, pairs: Sequence[tuple[str, str]]) -> float:
+        """exp of the mean negative log-probability a target token, `</s>` included."""
+        tokens = [value for one in self._generator.score(pairs) for value in one.tokens]
+        return float(np.exp(-np.mean(tokens)))
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """The context vectors [B, D] with which the decoder starts."""
+        return self._generator.encode(texts)
+
+    def evaluate(
+        self, pairs: Paths, metrics: Sequence[str] | None = None, *, merge: bool = False, seed: int = 0, **settings: Any
+    ) -> Evaluation:
+        """Scores the model's outputs for the sources of `pairs` (a path, or two line-aligned ones).
+
+        `merge`: pairs of the same source are several right answers to one question (pronunciations).
+        """
+        form = self.folder.settings.normal_form
+        opened = open_pairs(path_names(pairs), PairsSettings(normal_form=form))
+        both = [(pair.source, [pair.target]) for pair in opened]
+        if merge:
+            answers: dict[str, list[str]] = {}
+            for source, [target] in both:
+                answers.setdefault(source, []).append(target)
+            both = list(answers.items())
+        evaluation = self.evaluate_lines(both, metrics, seed=seed, **settings)
+        return Evaluation(**{**vars(evaluation), "skipped": opened.summary()})
+
+    def evaluate_lines(
+        self,
+        lines: Sequence[tuple[str, Sequence[str]]],
+        metrics: Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Evaluation:
+        """The same for sources with their right answers at hand."""
+        names = list(metrics or default_metrics(self.folder.settings.target.unit))
+        sources, references = [source for source, _ in lines], [list(answers) for _, answers in lines]
+        said = self.generate(sources, **settings)
+        return Evaluation(
+            scores=score(said, references, names, seed=seed),
+            worst=worst(said, references, sources, metric=names[0]),
+            by_length=by_length(sources, said, references, names[0], seed=seed),
+            lines=len(lines),
+            outputs=said,
+            skipped="",
+        )
+
+    def _settings(self, given: dict[str, Any]) -> Any:
+        try:
+            return self._generator.settings(**given)
+        except ValidationError as error:
+            raise UsageError("\n  ".join(["these settings are not valid:", *explain(error)])) from None
+
+
+def path_names(paths: Paths) -> list[str]:
+    """One path or several as strings."""
+    return [str(paths)] if isinstance(paths, str | Path) else [str(path) for path in paths]
+
+
+def load(path: str | Path) -> Model:
+    """The model in a folder. Raises FolderError, naming all that is wrong with it."""
+    return Model(load_folder(path))
+
+
+def training(
+    pairs: Paths,
+    *,
+    out: str | Path,
+    dev: Paths = (),
+    fresh: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    **settings: Any,
+) -> Iterator[ev.Event]:
+    """A run as a generator of events, to drive from anywhere. Settings: see `RunSettings`; the words of the command."""
+    try:
+        chosen = RunSettings(pairs=tuple(path_names(pairs)), dev=tuple(path_names(dev)), **settings)
+    except ValidationError as error:
+        raise UsageError("\n  ".join(["these settings are not valid:", *explain(error)])) from None
+    return run(chosen, out, fresh=fresh, stop=stop)
+
+
+def train(
+    pairs: Paths, *, out: str | Path, on_event: Callable[[ev.Event], None] | None = None, **settings: Any
+) -> Model:
+    """Trains to the end (or goes on with what is there) and gives the model.
+
+    Ctrl-C and SIGTERM save the state and raise InterruptedRunError; the same call then goes on.
+    """
+    with stopping() as stop:
+        for event in training(pairs, out=out, stop=stop, **settings):
+            if on_event is not None:
+                on_event(event)
+            if isinstance(event, ev.Finished) and event.reason == "asked":
+                raise InterruptedRunError(
+                    f"stopped after {event.step:,} updates; everything is saved: the same command goes on from there",
+                    stop.exit_code,
+                )
+    return load(out)

@@ -1,0 +1,99 @@
+"""Defaults that fit the data: what a few thousand words need is not what thirty thousand sentences need.
+
+Every number here was found by measuring; docs/decisions/0002-defaults.md has the runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from pairloom.errors import UsageError
+from pairloom.folder import explain
+from pairloom.models import MODELS
+from pairloom.text.tokenizer import Unit
+from pairloom.training.settings import TrainingSettings
+from pairloom.workflow.settings import RunSettings
+
+SYMBOLS: tuple[Unit, ...] = ("character", "jamo", "space", "byte")
+"""Units of which a target has many and the language few: spellings, sounds, dates."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be trained, and how."""
+
+    kind: str
+    model: dict[str, Any]  # the model's settings, complete
+    training: TrainingSettings
+    reason: str  # for people
+
+
+def make_plan(settings: RunSettings, target_unit: Unit, pairs: int, device: torch.device) -> Plan:
+    """Sizes and rates from the kind of symbols and the number of pairs; then what the user set otherwise."""
+    if settings.kind not in MODELS:
+        raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(MODELS)}")
+    if target_unit in SYMBOLS and pairs < 20_000:
+        size = {"embedding": 128, "encoder_hidden": 128, "hidden": 256, "dropout": 0.5}
+        rates: dict[str, Any] = {"batch_tokens": 600, "select": "exact"}
+        reason = "few pairs of short symbols: a small model with much dropout"
+    elif target_unit in SYMBOLS:
+        size = {"embedding": 128, "encoder_hidden": 192, "hidden": 384, "dropout": 0.3}
+        rates = {"batch_tokens": 2000, "select": "exact"}
+        reason = "many pairs of short symbols: a model of medium size"
+    else:
+        size = {"embedding": 256, "encoder_hidden": 256, "hidden": 512, "dropout": 0.3}
+        rates = {"batch_tokens": 1500, "select": "loss"}
+        reason = "running text: the size of a sentence model"
+    try:
+        model = MODELS[settings.kind].settings_type.model_validate({**size, **settings.model})
+        training = TrainingSettings.model_validate(
+            {
+                **rates,
+                **_budget(settings),
+                "seed": settings.seed,
+                "precision": _precision(settings, device),
+                **settings.training,
+            }
+        )
+    except ValidationError as error:
+        raise UsageError("\n  ".join(["these settings are not valid:", *explain(error)])) from None
+    return Plan(settings.kind, model.model_dump(), training, reason)
+
+
+def _budget(settings: RunSettings) -> dict[str, Any]:
+    given = {name: getattr(settings, name) for name in ("minutes", "epochs", "steps")}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join('--' + name for name in chosen)} are both budgets: choose one")
+    return chosen or {"minutes": 10.0}
+
+
+def _precision(settings: RunSettings, device: torch.device) -> str:
+    if settings.precision != "auto":
+        return settings.precision
+    return "bfloat16" if has_fast_bfloat16(device) else "float32"
+
+
+def choose_device(asked: str) -> torch.device:
+    """The device asked for, or the best there is. Raises UsageError for one that is not there."""
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if asked == "auto":
+        return torch.device("cuda" if present["cuda"] else "mps" if present["mps"] else "cpu")
+    if not present[asked]:
+        raise UsageError(
+            f"--device {asked}: there is none here; there is: {', '.join(n for n, p in present.items() if p)}"
+        )
+    return torch.device(asked)
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the arithmetic units multiply bfloat16 themselves (AVX-512 BF16 or AMX; NVIDIA from Ampere on)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

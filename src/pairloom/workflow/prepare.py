@@ -1,0 +1,208 @@
+"""From pairs to what a trainer can eat: units chosen, tokenizers learned, both corpora encoded, a plan made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pairloom import __version__
+from pairloom.errors import DataError
+from pairloom.folder import TOKENIZERS, FolderSettings, SideSettings, write_json
+from pairloom.storage import file_hash
+from pairloom.text.corpus import Corpus, build_corpus, open_corpus
+from pairloom.text.pairs import HeldOut, Pair, PairSource, PairsSettings, open_pairs
+from pairloom.text.tokenizer import Tokenizer, train_tokenizer
+from pairloom.text.units import UnitChoice, choose_units
+from pairloom.workflow.plan import Plan, choose_device, make_plan
+from pairloom.workflow.settings import RunSettings
+
+SAMPLED_PAIRS = 1_000_000
+"""Pairs that tokenizers are learned from, at most: more change next to nothing."""
+
+LARGEST_SLICE = 2000
+"""Development pairs that are held out, at most (about)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that training needs."""
+
+    folder: FolderSettings
+    source: Tokenizer
+    target: Tokenizer
+    train: Corpus
+    development: Corpus
+    development_pairs: list[tuple[str, str]]
+    plan: Plan
+    device: torch.device
+    lines: tuple[str, ...]  # what was found and chosen, for people
+
+
+@dataclass(frozen=True)
+class Data:
+    """The pairs, and which of them are for development."""
+
+    pairs: PairSource
+    dev: PairSource | None
+    held_out: HeldOut | None
+
+    def training(self) -> Iterator[Pair]:
+        """Pairs to learn from."""
+        return (pair for pair in self.pairs if self.held_out is None or pair.source not in self.held_out)
+
+    def development(self) -> Iterator[Pair]:
+        """Pairs to judge by: no source of theirs is among the held-in ones."""
+        if self.dev is not None:
+            return iter(self.dev)
+        return (pair for pair in self.pairs if self.held_out is not None and pair.source in self.held_out)
+
+    def digest(self) -> dict[str, str]:
+        """SHA-256 of the files."""
+        return {"pairs": self.pairs.digest()} | ({"dev": self.dev.digest()} if self.dev else {})
+
+
+def open_data(settings: RunSettings) -> Data:
+    """Opens the files; decides what is held out when there are no development pairs."""
+    reading = PairsSettings(normal_form=settings.normal_form, strict=settings.strict)
+    pairs = open_pairs(settings.pairs, reading)
+    if settings.dev:
+        return Data(pairs, open_pairs(settings.dev, reading), None)
+    count = sum(1 for _ in pairs)
+    share = min(settings.dev_share, LARGEST_SLICE / count)
+    return Data(pairs, None, HeldOut(share, settings.seed))
+
+
+def prepare(settings: RunSettings, data: Data, out: Path) -> Prepared:
+    """Raises DataError if nothing can be learned from the pairs. Uses what an earlier sitting has left in `out`."""
+    development_pairs = [(pair.source, pair.target) for pair in data.development()]
+    held_out = len(development_pairs)
+    sample = [(pair.source, pair.target) for pair in islice(data.training(), SAMPLED_PAIRS)]
+    if not sample or not development_pairs:
+        side = "training" if not sample else "development"
+        raise DataError(
+            f"{data.pairs.name}: no {side} pairs are left after holding out the sources for development; "
+            "give more pairs, or development pairs of their own with --dev"
+        )
+    choice = _units(settings, sample)
+    source, target = _tokenizers(choice, sample, out)
+    folder = FolderSettings(
+        schema=1,
+        pairloom=__version__,
+        kind=settings.kind,
+        model={},
+        source=SideSettings(unit=choice.source_unit, size=source.size, max_tokens=settings.max_source),
+        target=SideSettings(unit=choice.target_unit, size=target.size, max_tokens=settings.max_target),
+        joint=choice.joint,
+        normal_form=settings.normal_form,
+    )
+    fingerprint = _fingerprint(settings, folder, data, out)
+    train = _corpus(out / "corpus" / "train", (p[:2] for p in data.training()), source, target, folder, fingerprint)
+    development = _corpus(out / "corpus" / "dev", iter(development_pairs), source, target, folder, fingerprint)
+    device = choose_device(settings.device)
+    plan = make_plan(settings, choice.target_unit, len(train), device)
+    folder = folder.model_copy(update={"model": plan.model})
+    write_json(out / "config.json", folder.model_dump(by_alias=True))
+    leak = _leak(sample, development_pairs) if data.dev else 0
+    lines = _lines(data, held_out, choice, folder, train, development, plan, leak)
+    return Prepared(folder, source, target, train, development, development_pairs, plan, device, lines)
+
+
+def _units(settings: RunSettings, sample: list[tuple[str, str]]) -> UnitChoice:
+    """The units that suit the data, except where the user has decided."""
+    chosen = choose_units(sample)
+    source, target = settings.source_unit or chosen.source_unit, settings.target_unit or chosen.target_unit
+    joint = settings.joint if settings.joint is not None else chosen.joint and source == target
+    asked = settings.source_unit or settings.target_unit
+    return UnitChoice(source, target, joint, settings.vocabulary or chosen.size, "as asked" if asked else chosen.reason)
+
+
+def _tokenizers(choice: UnitChoice, sample: list[tuple[str, str]], out: Path) -> tuple[Tokenizer, Tokenizer]:
+    """Learned from the sample and written, or as an earlier sitting has left them."""
+    places = [out / name for name in TOKENIZERS]
+    units = (choice.source_unit, choice.target_unit)
+    if not all(place.is_file() for place in places):
+        if choice.joint:
+            learned = [train_tokenizer([text for pair in sample for text in pair], choice.source_unit, choice.size)] * 2
+        else:
+            learned = [train_tokenizer([p[side] for p in sample], units[side], choice.size) for side in (0, 1)]
+        for tokenizer, place in zip(learned, places, strict=True):
+            tokenizer.save(place)
+    source, target = (Tokenizer.load(place, unit) for place, unit in zip(places, units, strict=True))
+    return source, target
+
+
+def _corpus(
+    directory: Path,
+    pairs: Iterator[tuple[str, ...]],
+    source: Tokenizer,
+    target: Tokenizer,
+    folder: FolderSettings,
+    fingerprint: str,
+) -> Corpus:
+    there = open_corpus(directory, fingerprint)
+    if there is not None:
+        return there
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    both = ((pair[0], pair[1]) for pair in pairs)
+    limits = (folder.source.max_tokens, folder.target.max_tokens)
+    return build_corpus(directory, both, source, target, *limits, fingerprint)
+
+
+def _fingerprint(settings: RunSettings, folder: FolderSettings, data: Data, out: Path) -> str:
+    """Of all that decides what the corpus holds."""
+    known: dict[str, Any] = {
+        "data": data.digest(),
+        "sides": [folder.source.model_dump(), folder.target.model_dump()],
+        "normal_form": folder.normal_form,
+        "tokenizers": [file_hash(out / name) for name in TOKENIZERS],
+        "held_out": [settings.dev_share, settings.seed] if data.held_out else None,
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _leak(sample: list[tuple[str, str]], development: list[tuple[str, str]]) -> int:
+    """How many development pairs have a source that is trained on."""
+    trained = {source for source, _ in sample}
+    return sum(source in trained for source, _ in development)
+
+
+def _lines(
+    data: Data,
+    held_out: int,
+    choice: UnitChoice,
+    folder: FolderSettings,
+    train: Corpus,
+    development: Corpus,
+    plan: Plan,
+    leak: int,
+) -> tuple[str, ...]:
+    origin = "held out, no source in both" if data.dev is None else data.dev.name
+    shared = (
+        f"one vocabulary of {folder.source.size:,}"
+        if choice.joint
+        else "vocabularies of " + " and ".join(f"{side.size:,}" for side in (folder.source, folder.target))
+    )
+    sizes = f"embeddings {plan.model['embedding']}, hidden {plan.model['hidden']}"
+    lines = [
+        f"pairs: {len(train):,} to learn from, {held_out:,} to judge by ({origin})",
+        f"units: {choice.source_unit} → {choice.target_unit}, {shared} ({choice.reason})",
+        f"model: {plan.kind}, {sizes}, dropout {plan.model['dropout']} ({plan.reason})",
+    ]
+    lines += [source.summary() for source in (data.pairs, data.dev) if source is not None and source.skipped]
+    for name, side in (("source", folder.source), ("target", folder.target)):
+        cut = getattr(train, f"cut_{name}") + getattr(development, f"cut_{name}")
+        if cut:
+            lines.append(f"cut: {cut:,} texts longer than {side.max_tokens} {name} tokens (--max-{name} to change it)")
+    if leak:
+        lines.append(
+            f"warning: {leak:,} of {held_out:,} development sources are also trained on, so the scores will flatter; "
+            "`pairloom check` lists them"
+        )
+    return tuple(lines)

@@ -1,0 +1,124 @@
+"""What a folder is: a model with its settings, sizes, data, scores and curve, or a run under way and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pairloom.errors import FolderError
+from pairloom.folder import FolderSettings, is_model, read_json, read_settings
+from pairloom.pictures import sparkline
+from pairloom.storage import check_manifest
+from pairloom.workflow.run import read_log
+
+
+@dataclass(frozen=True)
+class Description:
+    """A folder, without its weights having been read."""
+
+    folder: str
+    finished: bool  # False: still in training, or interrupted
+    settings: FolderSettings | None  # None: not yet decided
+    training: dict[str, Any]  # training.json
+    generation: dict[str, Any]  # generation.json
+    weights: int  # bytes of model.safetensors; 0 while in training
+    updates: int  # made so far, as far as the log knows
+    progress: float  # share of the budget that is spent, 0 to 1
+    seconds: float  # of training so far
+    losses: tuple[float, ...]  # of the development set, nats a token
+    exact: tuple[float, ...]  # share of development targets wholly right, 0 to 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """For --json."""
+        plain = {name: value for name, value in asdict(self).items() if name != "settings"}
+        config = self.settings.model_dump(by_alias=True) if self.settings else None
+        return {**plain, "config": config}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        rows = [("folder", self.folder), ("state", self._state()), *self._model(), *self._data(), *self._scores()]
+        if self.losses:
+            rows.append(
+                ("curve", f"{sparkline(self.losses)}  development loss {self.losses[0]:.3f} → {self.losses[-1]:.3f}")
+            )
+            rows.append(("", f"{sparkline(self.exact)}  wholly right {self.exact[0]:.1%} → {self.exact[-1]:.1%}"))
+        versions = self.training.get("versions", {})
+        if versions:
+            rows.append(("versions", ", ".join(f"{name} {version}" for name, version in versions.items())))
+        return [f"{name:<12}{value}" for name, value in rows]
+
+    def _state(self) -> str:
+        done = f"{self.updates:,} updates in {self.seconds / 60:.1f} minutes"
+        if self.finished:
+            return f"finished: {done}"
+        return (
+            f"in training, or interrupted: {done}, {self.progress:.0%} of the budget; the same `pairloom train` goes on"
+        )
+
+    def _model(self) -> list[tuple[str, str]]:
+        settings = self.settings
+        if settings is None:
+            return [("model", "not yet decided: the pairs are still being read")]
+        sizes = ", ".join(f"{name} {value}" for name, value in settings.model.items())
+        rows = [("model", f"{settings.kind}: {sizes}")]
+        for name, side in (("source", settings.source), ("target", settings.target)):
+            shared = ", shared by both sides" if settings.joint else ""
+            rows.append((name, f"{side.unit}, {side.size:,} entries{shared}, at most {side.max_tokens} tokens"))
+        if self.weights:
+            parameters = self.training.get("parameters")
+            count = f"{parameters:,} parameters, " if isinstance(parameters, int) else ""
+            rows.append(("weights", f"{count}{self.weights / 1e6:.1f} MB"))
+        if self.generation:
+            rows.append(("asked with", ", ".join(f"{name} {value}" for name, value in self.generation.items())))
+        return rows
+
+    def _data(self) -> list[tuple[str, str]]:
+        files, rows = self.training.get("files", {}), []
+        for name, digest in self.training.get("data", {}).items():
+            rows.append((name, f"{' + '.join(files.get(name, []))} (sha256 {digest[:12]}…)"))
+        run = self.training.get("run", {})
+        budget = ", ".join(f"{run[name]:g} {name}" for name in ("minutes", "epochs", "steps") if run.get(name))
+        if run:
+            rows.append(("budget", f"{budget or '10 minutes'}, seed {run.get('seed')}"))
+        return rows
+
+    def _scores(self) -> list[tuple[str, str]]:
+        judged = self.training.get("development")
+        if not judged:
+            return []
+        scores = ", ".join(f"{s['name']} {s['value']:.1f} [{s['low']:.1f}, {s['high']:.1f}]" for s in judged["scores"])
+        return [("scores", f"{scores} on {judged['pairs']:,} development pairs")]
+
+
+def describe(path: str | Path) -> Description:
+    """Describes a folder. Raises FolderError if it is no model and no run, or a damaged model."""
+    path = Path(path)
+    if not path.is_dir():
+        raise FolderError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")
+    finished = is_model(path)
+    if not finished and not (path / "training.json").is_file():
+        raise FolderError(
+            f"{path} is not a model folder: it has no training.json; `pairloom train ... --out {path}` makes one"
+        )
+    findings = check_manifest(path) if finished else []
+    if findings:
+        raise FolderError(f"{path} is damaged:", findings)
+    log = read_log(path / "metrics.jsonl")
+    validations = [row for row in log if row.get("event") == "validation"]
+    last = log[-1] if log else {}
+    training = read_json(path / "training.json")
+    result = training.get("result", {})
+    return Description(
+        folder=str(path),
+        finished=finished,
+        settings=read_settings(path) if (path / "config.json").is_file() else None,
+        training=training,
+        generation=read_json(path / "generation.json") if finished else {},
+        weights=(path / "model.safetensors").stat().st_size if finished else 0,
+        updates=int(result.get("step", last.get("step", 0))),
+        progress=1.0 if finished else float(last.get("progress", 0.0)),
+        seconds=float(result.get("seconds", last.get("seconds", 0.0))),
+        losses=tuple(float(row["loss"]) for row in validations),
+        exact=tuple(float(row["exact"]) for row in validations),
+    )

@@ -1,0 +1,56 @@
+"""How fast this machine trains the model that `pairloom train` would make of some pairs: tried, for a few seconds."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+from pairloom.errors import PairloomError
+from pairloom.folder import build_model
+from pairloom.text.pairs import PairSource
+from pairloom.training.events import Step
+from pairloom.training.feeding import Feed
+from pairloom.training.trainer import Trainer
+from pairloom.workflow.prepare import open_data, prepare
+from pairloom.workflow.settings import RunSettings
+
+SAMPLED_PAIRS = 25_000
+"""Enough for the same units, sizes and batches as all pairs would get."""
+
+BREAKS = str.maketrans("\t\r\n", "   ")
+
+
+def training_speed(pairs: PairSource, seconds: float = 3.0) -> float | None:
+    """Target tokens a second of real updates, on the first pairs, in a temporary folder that is removed again.
+
+    The first updates of a process are slow, so this is rather too low than too high. None where the pairs are too few to
+    begin a run. Raises DataError if no pair is usable.
+    """
+    with tempfile.TemporaryDirectory(prefix="pairloom-") as name:
+        sample = Path(name) / "sample.tsv"
+        with sample.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            for pair in islice(pairs, SAMPLED_PAIRS):
+                file.write(f"{pair.source.translate(BREAKS)}\t{pair.target.translate(BREAKS)}\n")
+        try:
+            return _try(RunSettings(pairs=(str(sample),)), Path(name), seconds)
+        except PairloomError:
+            return None
+
+
+def _try(settings: RunSettings, folder: Path, seconds: float) -> float | None:
+    prepared = prepare(settings, open_data(settings), folder)
+    model = build_model(prepared.folder).to(prepared.device)
+    feed = Feed(prepared.train, prepared.development, prepared.plan.training, prepared.device)
+    end = time.monotonic() + seconds
+    trainer = Trainer(
+        model, feed, prepared.plan.training, checkpoints=folder / "checkpoints", stop=lambda: time.monotonic() > end
+    )
+    speed = None
+    for event in trainer.events():
+        if isinstance(event, Step):
+            speed = event.tokens_per_second  # the latest: the machine is warm by then
+            if time.monotonic() > end:
+                break  # before the checkpoint that belongs to a run which is asked to stop
+    return speed
