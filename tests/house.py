@@ -52,6 +52,8 @@ REGISTRY_HOSTS = tuple(
     )
 )  # in parts, because no file of the repository may hold them whole: not even this one
 _MACHINE_PATHS = re.compile(r"(?<![\w.*/-])/(?:work\b(?!-)|farm/|root/|home/|Users/|tmp/)|\.\./shared\b")
+_LINK = re.compile(r"\]\(([^()\s#]+)(?:#[^()\s]*)?\)")
+_TEST_NAME = re.compile(r"`(test_\w+)(?:\.py)?`")
 _UNVISITED = {"__pycache__", "build", "dist", "runs"}
 _HIDDEN_BUT_OURS = {".ci", ".github", ".gitignore"}
 
@@ -292,4 +294,21 @@ def strange_places(repository: Path) -> list[str]:
                 paths = [place for place in paths if place != "/tmp/"]
             found += [f"{name}:{number}: a path of one machine: {place}" for place in paths]
             found += [f"{name}:{number}: a registry's host: {host}" for host in REGISTRY_HOSTS if host in line]
+    return found
+
+
+def dead_ends(repository: Path) -> list[str]:
+    """Links of documents to files, and names of tests in them, that lead nowhere."""
+    tests = {path.stem: path.read_text("utf-8") for path in sorted((repository / "tests").glob("*.py"))}
+    defined = {
+        *tests,
+        *(name for text in tests.values() for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)),
+    }
+    found = []
+    for path, text in texts_of(repository):
+        if path.suffix == ".md":
+            name = path.relative_to(repository)
+            links = [link for link in _LINK.findall(text) if "://" not in link and not (path.parent / link).exists()]
+            found += [f"{name}: a link to nothing: {link}" for link in links]
+            found += [f"{name}: no such test: {test}" for test in _TEST_NAME.findall(text) if test not in defined]
     return found

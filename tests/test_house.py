@@ -77,6 +77,10 @@ def test_no_text_names_a_machine_or_a_registry() -> None:
     assert house.strange_places(REPOSITORY) == []
 
 
+def test_documents_lead_somewhere() -> None:
+    assert house.dead_ends(REPOSITORY) == []
+
+
 def test_one_version() -> None:
     import pairloom
 
@@ -235,4 +239,15 @@ def test_strange_places_are_found(tmp_path: Path) -> None:
         "README.md:2",
         "docs/a.md:1",
         "docs/a.md:1",
+    ]
+
+
+def test_dead_ends_are_found(tmp_path: Path) -> None:
+    text = "[a](b.md) [c](https://example.org/x) [d](#here) [e](docs/f.md#x) `test_a` `test_b.py` `test_c` `test_d`"
+    tests = {"tests/test_b.py": "def test_a() -> None: ...\n# def test_c\n"}
+    build(tmp_path, {"README.md": text, "docs/f.md": "[up](../README.md)", **tests})
+    assert house.dead_ends(tmp_path) == [
+        "README.md: a link to nothing: b.md",
+        "README.md: no such test: test_c",
+        "README.md: no such test: test_d",
     ]

@@ -27,8 +27,11 @@ from pairloom.text.files import STDIN
 
 if TYPE_CHECKING:
     from pairloom.decoding.generator import Explanation, Output
-    from pairloom.text.pairs import Lines
+    from pairloom.text.files import Lines
     from pairloom.workflow.model import Model
+
+NOTHING: dict[str, Any] = {"text": "", "tokens": [], "score": None, "normalised": None, "finished": True}
+"""What a blank line is answered with."""
 
 BREAKS = str.maketrans("\t\r\n", "   ")
 
@@ -52,6 +55,7 @@ def add_generate(parser: Parser) -> None:
     """The arguments."""
     add_model(parser)
     parser.add_argument("files", nargs="*", metavar="FILE", help="the lines to answer; default: standard input (-)")
+    parser.rest = "files"
     parser.add_argument("--nbest", type=int, metavar="N", dest="decoding.nbest", help="N outputs a line, apart by tabs")
     parser.add_argument("--prefix", default="", metavar="TEXT", help="what every output begins with")
     text = "with --json: the attention of each output, too"
@@ -74,13 +78,9 @@ def generate(
 ) -> int:
     """One line in, one line out, in order, always."""
     if any(Path(file).is_dir() for file in files):
-        raise UsageError(
-            "several models at once (an ensemble) are not there yet: give one DIR, and the lines in a FILE"
-        )
+        raise UsageError("several models at once (an ensemble) are not there yet: give one DIR")
     if len(files) > 1:
-        raise UsageError(
-            f"{len(files)} files of lines: give one, or join them: cat A B | pairloom generate {directory}"
-        )
+        raise UsageError(f"{len(files)} files of lines: give one, or join them with cat")
     if attention and not as_json:
         raise UsageError("--attention needs --json; `pairloom attend` draws it")
     model = open_model(directory, later, threads)
@@ -90,7 +90,8 @@ def generate(
     if typed:
         say("type a line and press Enter for its answer; Ctrl-D (on Windows Ctrl-Z, Enter) ends")
     counter = _Counter(shown=is_terminal(sys.stderr) and not typed and not is_terminal(sys.stdout))
-    for number, output in enumerate(_answers(model, lines, file, prefix, decoding, counter, typed), start=1):
+    parts = _windows(model, lines, file, decoding, one_by_one=typed)
+    for number, output in enumerate(_answers(model, parts, prefix, decoding, counter), start=1):
         if as_json:
             weights = _attention(model.explain(output.source, output.text)) if attention and output.candidates else {}
             show_json({"line": number, **_as_json(output), **weights})
@@ -101,19 +102,23 @@ def generate(
     return 0
 
 
+def _windows(
+    model: Model, lines: Lines, file: str, decoding: dict[str, Any], *, one_by_one: bool
+) -> Iterator[list[str]]:
+    """The lines in groups that are answered together."""
+    from pairloom.decoding.generator import WINDOW
+
+    batch = decoding.get("batch", model.folder.generation.get("batch", 64))
+    most = 1 if one_by_one else WINDOW * max(1, batch)
+    if file == STDIN and not decoding.get("sample"):
+        return arriving(lines, most)
+    return windows(lines, most)  # a draw depends on the place in its window: no clock may decide which lines share one
+
+
 def _answers(
-    model: Model, lines: Lines, file: str, prefix: str, decoding: dict[str, Any], counter: _Counter, typed: bool
+    model: Model, parts: Iterator[list[str]], prefix: str, decoding: dict[str, Any], counter: _Counter
 ) -> Iterator[Output]:
     """The outputs, flushed window by window."""
-    from pairloom.decoding.generator import WINDOW, Generator
-
-    most = WINDOW * Generator(model.folder).settings(**decoding).batch
-    if typed:
-        parts = windows(lines, 1)
-    elif file == STDIN and not decoding.get("sample"):
-        parts = arriving(lines, most)
-    else:  # a draw depends on the place in its window: no clock may decide which lines share one
-        parts = windows(lines, most)
     for part in parts:
         yield from model.outputs(part, prefix, **decoding)
         sys.stdout.flush()
@@ -122,9 +127,7 @@ def _answers(
 
 def _as_json(output: Output) -> dict[str, Any]:
     candidates = [vars(one) for one in output.candidates]
-    best = (
-        candidates[0] if candidates else {"text": "", "tokens": [], "score": None, "normalised": None, "finished": True}
-    )
+    best = candidates[0] if candidates else NOTHING
     return {"source": output.source, **best, "cut": output.cut, "candidates": candidates}
 
 
@@ -191,13 +194,10 @@ def score(
     if opened.skipped:
         say(opened.summary())
     if as_json:
-        show_json(
-            {"pairs": count, "skipped": opened.skipped, "tokens": tokens, "score": total, "perplexity": perplexity}
-        )
+        summary = {"pairs": count, "skipped": opened.skipped, "tokens": tokens, "score": total}
+        show_json({**summary, "perplexity": perplexity})
     else:
-        say(
-            f"{count:,} pairs, {tokens:,} target tokens, log-probability {total:.2f}, perplexity {perplexity:.3f} a token"
-        )
+        say(f"{count:,} pairs, {tokens:,} target tokens: log-probability {total:.2f}, perplexity {perplexity:.3f}")
     return 0
 
 
@@ -255,6 +255,7 @@ def _whole(text: str) -> str:
 
 GENERATE = Command(
     "generate",
+    "DIR [FILE] [options]",
     "one line in, one line out",
     (
         "pairloom generate runs/mine sources.txt > outputs.txt",
@@ -266,6 +267,7 @@ GENERATE = Command(
 )
 SCORE = Command(
     "score",
+    "DIR PAIRS... [options]",
     "log-probability of given pairs, and perplexity",
     (
         "pairloom score runs/mine test.tsv > scored.tsv     # log-probability, source, target",
@@ -276,6 +278,7 @@ SCORE = Command(
 )
 ATTEND = Command(
     "attend",
+    "DIR TEXT [--target TEXT] [--out FILE] [options]",
     "draw what the model looks at while it writes",
     (
         "pairloom attend runs/mine 'guten Morgen'",

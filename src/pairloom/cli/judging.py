@@ -10,6 +10,7 @@ from pairloom.cli.output import one_line, say, show, show_json, show_scores, sho
 from pairloom.cli.parser import Command, Parser, add_json, add_machine, add_model, add_pairs, add_search
 
 if TYPE_CHECKING:
+    from pairloom.metrics import LengthRow
     from pairloom.workflow.model import Evaluation
 
 # -- evaluate ----------------------------------------------------------------------------------------------------------
@@ -75,16 +76,7 @@ def _show(found: Evaluation) -> None:
     if found.by_length:
         first = found.by_length[0]
         show(f"\n{first.score.name} by the length of the source:")
-        rows = [
-            (
-                f"{row.shortest} to {row.longest}",
-                f"{row.lines:,}",
-                f"{row.score.value:.1f}",
-                f"[{row.score.low:.1f}, {row.score.high:.1f}]",
-            )
-            for row in found.by_length
-        ]
-        show_table((first.unit, "lines", first.score.name, ""), rows)
+        show_table((first.unit, "lines", first.score.name, "interval"), map(_row, found.by_length))
     if found.worst:
         show(f"\nthe worst, by their own {found.worst[0].measure}:")
     for example in found.worst:
@@ -94,15 +86,18 @@ def _show(found: Evaluation) -> None:
         show(f"    output: {one_line(example.hypothesis)}")
 
 
+def _row(row: LengthRow) -> tuple[str, str, str, str]:
+    interval = f"[{row.score.low:.1f}, {row.score.high:.1f}]"
+    return f"{row.shortest} to {row.longest}", f"{row.lines:,}", f"{row.score.value:.1f}", interval
+
+
 # -- check -------------------------------------------------------------------------------------------------------------
 
 
 def add_check(parser: Parser) -> None:
     """The arguments."""
     add_pairs(parser)
-    parser.add_argument(
-        "--dev", nargs="+", default=(), metavar="PAIRS", help="development pairs, to be compared with PAIRS"
-    )
+    parser.add_argument("--dev", nargs="+", default=(), metavar="PAIRS", help="development pairs, compared with PAIRS")
     parser.add_argument("--strict", action="store_true", help="leave with 3 if there is a finding of severity error")
     text = "do not measure how fast this machine trains (takes some seconds)"
     parser.add_argument("--no-speed", action="store_true", help=text)
@@ -131,6 +126,7 @@ def check(*, pairs: Sequence[str], dev: Sequence[str], strict: bool, no_speed: b
 
 CHECK = Command(
     "check",
+    "PAIRS... [--dev PAIRS...] [options]",
     "what is wrong with these pairs, and what to do",
     ("pairloom check pairs.tsv", "pairloom check train.de train.en --dev val.de val.en --json"),
     add_check,
@@ -138,6 +134,7 @@ CHECK = Command(
 )
 EVALUATE = Command(
     "evaluate",
+    "DIR PAIRS... [options]",
     "how good a model's outputs are, with intervals",
     (
         "pairloom evaluate runs/mine test.tsv",

@@ -1,8 +1,8 @@
 """Lines in, as they arrive: a file in large windows, a slow pipe or a terminal line by line.
 
 Sentences of one window are sorted by length and decoded together, so large windows are fast; but whoever types a line
-wants its answer before the next. Therefore standard input is read by a thread, and a window is whatever has arrived by the
-time that the model is free: one line from a person, thousands from a file.
+wants its answer before the next. Therefore standard input is read by a thread, and a window is whatever has arrived by
+the time that the model is free: one line from a person, thousands from a file.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from itertools import islice
 from queue import Empty, Queue
 
 from pairloom.errors import DataError, UsageError
-from pairloom.text.files import STDIN, split_lines
-from pairloom.text.pairs import Lines, read_lines
+from pairloom.text.files import STDIN, Lines, read_lines, split_lines
 
 CHUNK = 1 << 18  # bytes
 

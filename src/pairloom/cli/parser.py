@@ -7,7 +7,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from pairloom import __version__
 from pairloom.errors import UsageError
@@ -31,8 +31,12 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **settings)
 
+    def print_help(self, file: Any = None) -> None:
+        """The help; unlike argparse, which passes over a closed pipe or a full disk."""
+        print(self.format_help(), file=file, end="")
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse; but words that come after an option still belong to `rest`, which argparse has closed by then."""
+        """As argparse, but words after an option still belong to `rest`, which argparse has closed by then."""
         found, left = super().parse_known_args(args, namespace)
         if self.rest and not any(len(word) > 1 and word.startswith("-") for word in left):
             getattr(found, self.rest).extend(left)
@@ -44,12 +48,6 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}\n  `{self.prog} --help` says what there is")
 
 
-class Run(Protocol):
-    """The function of a command: explicit arguments in, exit code out."""
-
-    def __call__(self, **arguments: Any) -> int: ...
-
-
 @dataclass(frozen=True)
 class Command:
     """One command."""
@@ -59,7 +57,7 @@ class Command:
     summary: str  # its line in `pairloom --help`
     examples: tuple[str, ...]
     add: Callable[[Parser], None]  # declares its arguments
-    run: Run
+    run: Callable[..., int]  # explicit arguments in, exit code out
 
 
 def build(groups: Sequence[tuple[str, Sequence[Command]]]) -> Parser:

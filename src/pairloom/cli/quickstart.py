@@ -9,7 +9,7 @@ from pairloom.cli.output import colours, command, one_line, program, say, show, 
 from pairloom.cli.parser import Command, Parser, add_json
 
 if TYPE_CHECKING:
-    from pairloom.workflow.quickstart import Result
+    from pairloom.workflow.quickstart import Kind, Result
 
 
 def add_quickstart(parser: Parser) -> None:
@@ -22,7 +22,7 @@ def add_quickstart(parser: Parser) -> None:
     add_json(parser)
 
 
-def quickstart(*, kind: str, out: str | None, minutes: float | None, fresh: bool, as_json: bool) -> int:
+def quickstart(*, kind: Kind, out: str | None, minutes: float | None, fresh: bool, as_json: bool) -> int:
     """Trains, judges on pairs never seen, and shows; what is there already is only shown."""
     from pairloom.cli.progress import listener
     from pairloom.workflow.quickstart import quickstart as begin
@@ -44,7 +44,9 @@ def _show(result: Result) -> None:
     show(f"on {result.lines:,} {result.what} that the model has never seen, with 95% intervals:")
     for score in result.scores:
         show(f"  {score}")
-    relation = "reached" if result.reached else "NOT reached: a slow or busy machine needs more --minutes"
+    relation = (
+        "reached" if result.reached else "NOT reached; a slow or busy machine needs more time: --fresh --minutes N"
+    )
     show(f"  the mark ({result.mark}) is {relation}")
     show("\nsix of them:")
     for example in result.examples:
@@ -61,24 +63,23 @@ def _show(result: Result) -> None:
     show("\ntry next:")
     for line in next_commands(result):
         show(f"  {line}")
-    pairs = "pairs.tsv"
-    show(f"\nand with your own pairs (source<TAB>target): {program()} train {pairs} --out runs/mine --minutes 5")
+    show(f"\nand with your own pairs (source<TAB>target): {program()} train pairs.tsv --out runs/mine --minutes 5")
 
 
 def next_commands(result: Result) -> list[str]:
     """Three commands to type; they work as they stand."""
     text, model = result.examples[0].source, str(result.folder / "model")
+    merge = ["--merge"] if result.kind == "pronounce" else []
     return [
         f"echo {shlex.quote(result.examples[-1].source)} | {command('generate', model, '--nbest', '3')}",
         command("attend", model, text, "--out", str(result.folder / "mine.html")),
-        command(
-            "evaluate", model, str(result.folder / "test.tsv"), *(["--merge"] if result.kind == "pronounce" else [])
-        ),
+        command("evaluate", model, str(result.folder / "test.tsv"), *merge),
     ]
 
 
 QUICKSTART = Command(
     "quickstart",
+    "[dates|pronounce] [--out DIR] [options]",
     "three minutes to a model, a score, pictures, and what to try next",
     ("pairloom quickstart", "pairloom quickstart pronounce --out runs/words"),
     add_quickstart,

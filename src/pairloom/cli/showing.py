@@ -43,6 +43,7 @@ def doctor(*, as_json: bool) -> int:
 
 SHOW = Command(
     "show",
+    "DIR [--json]",
     "what a model is: settings, sizes, data, scores, curve",
     ("pairloom show runs/mine", "pairloom show runs/mine --json"),
     add_show,
@@ -50,6 +51,7 @@ SHOW = Command(
 )
 DOCTOR = Command(
     "doctor",
+    "[--json]",
     "versions, processor, threads, and what each extra adds",
     ("pairloom doctor", "pairloom doctor --json"),
     add_doctor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,8 @@ KINDS = ("rnn", "attention", "transformer", "hybrid")
 def add_train(parser: Parser) -> None:
     """The arguments."""
     add_pairs(parser)
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="the folder of the model; holds it while in training, too"
-    )
-    parser.add_argument(
-        "--dev", nargs="+", default=(), metavar="PAIRS", help="development pairs; default: a slice of PAIRS"
-    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder of the model")
+    parser.add_argument("--dev", nargs="+", default=(), metavar="PAIRS", help="to judge by; default: a slice of PAIRS")
     parser.add_argument("--fresh", action="store_true", help="remove the run that is in DIR and start anew")
     add_json(parser)
     budget = parser.add_argument_group("budget (one of them; default: 10 minutes)")
@@ -40,25 +37,24 @@ def add_train(parser: Parser) -> None:
 def _add_texts(group: argparse._ArgumentGroup) -> None:
     for side in ("source", "target"):
         name = f"settings.{side}_unit"
-        group.add_argument(f"--{side}-unit", choices=UNITS, dest=name, help=f"what a {side} token is")
+        text = f"what a {side} token is: {', '.join(UNITS)}"
+        group.add_argument(f"--{side}-unit", choices=UNITS, metavar="UNIT", dest=name, help=text)
     group.add_argument("--vocabulary", type=int, metavar="N", dest="settings.vocabulary", help="entries, at most")
-    joint = argparse.BooleanOptionalAction
-    group.add_argument(
-        "--joint", action=joint, default=None, dest="settings.joint", help="one vocabulary for both sides"
-    )
+    joint, text = argparse.BooleanOptionalAction, "one vocabulary for both sides"
+    group.add_argument("--joint", action=joint, default=None, dest="settings.joint", help=text)
     for side in ("source", "target"):
         text = f"longest {side} in tokens; what is longer is cut (400)"
         group.add_argument(f"--max-{side}", type=int, metavar="N", dest=f"settings.max_{side}", help=text)
     forms = ("NFC", "NFD", "NFKC", "NFKD", "none")
-    group.add_argument("--normal-form", choices=forms, dest="settings.normal_form", help="of Unicode (NFC)")
+    text = f"of Unicode: {', '.join(forms)} (NFC)"
+    group.add_argument("--normal-form", choices=forms, metavar="FORM", dest="settings.normal_form", help=text)
     text = "stop at unusable lines instead of skipping them"
     group.add_argument("--strict", action="store_const", const=True, dest="settings.strict", help=text)
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--model", choices=KINDS, dest="later.model", help="attention (Bahdanau et al. 2015; the default)"
-    )
+    text = "attention (Bahdanau et al. 2015), the default; rnn, transformer and hybrid are not there yet"
+    group.add_argument("--model", choices=KINDS, metavar="KIND", dest="later.model", help=text)
     for name in ("--task", "--recipe", "--vectors"):
         group.add_argument(name, dest=f"later.{name[2:]}", help=argparse.SUPPRESS)
     group.add_argument("--seed", type=int, metavar="N", dest="settings.seed", help="of everything random (1)")
@@ -68,9 +64,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--precision", choices=("auto", "float32", "bfloat16"), dest="settings.precision", help=text)
     group.add_argument("--threads", type=natural, metavar="N", dest="settings.threads", help="threads of the processor")
     text = "any other setting of the sections model and training, e.g. model.dropout=0.4; may be repeated"
-    group.add_argument(
-        "--set", action="append", default=[], type=assignment, metavar="SECTION.KEY=VALUE", dest="changes", help=text
-    )
+    name = "SECTION.KEY=VALUE"
+    group.add_argument("--set", action="append", default=[], type=assignment, metavar=name, dest="changes", help=text)
 
 
 def train(
@@ -136,8 +131,6 @@ def _show(model: Model, out: str, source: str) -> None:
     show(f"model: {out}")
     asked = command("generate", out)
     if source and len(source) <= 80 and one_line(source) == source:
-        import shlex
-
         show(f"use it: printf '%s\\n' {shlex.quote(source)} | {asked}")
     else:
         show(f"use it: {asked} FILE")
@@ -145,6 +138,7 @@ def _show(model: Model, out: str, source: str) -> None:
 
 TRAIN = Command(
     "train",
+    "PAIRS... --out DIR [options]",
     "learn from a file of pairs: a model in a folder",
     (
         "pairloom train pairs.tsv --out runs/mine --minutes 5",

@@ -143,7 +143,7 @@ class Generator:
         return score_targets(self.model, sources, targets, batch=batch)
 
     def encode(self, texts: Sequence[str]) -> Array:
-        """The context vector of each text, [B, D]: what the decoder starts from, its first tensor (the hidden state)."""
+        """The context vector of each text, [B, D]: the hidden state from which the decoder starts."""
         with evaluating(self.model):
             device = device_of(self.model)
             ids = [self._source_ids(text) for text in texts]

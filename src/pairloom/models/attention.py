@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pairloom.models.protocol import PAD, Memory, Model, State, Step
 from pairloom.models.recurrent import RecurrentEncoder, initialise_lstm
@@ -126,7 +126,7 @@ class AttentionModel(Model):
         """s_0 = tanh(W_s h_last) (Bahdanau et al. 2015, appendix A.2.2), for the cell as well."""
         assert isinstance(memory, AttentionMemory)
         s = self.settings
-        both = torch.tanh(self.bridge(memory.last)).unflatten(1, (2, s.decoder_layers, s.hidden))
+        both = torch.tanh(self.bridge(memory.last)).view(-1, 2, s.decoder_layers, s.hidden)
         return LSTMState(hidden=both[:, 0], cell=both[:, 1])
 
     def decode(
@@ -151,7 +151,7 @@ class AttentionModel(Model):
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., E] → [..., V]"""
         weight = self.target_embedding.weight if self.output is None else self.output.weight
-        return F.linear(hidden, weight, self.output_bias)
+        return functional.linear(hidden, weight, self.output_bias)
 
     def _attend(self, queries: Tensor, memory: AttentionMemory) -> Tensor:
         """[B, T, H] → weights [B, T, S]: the dot product (Luong et al. 2015, equation 8), divided by the square root of
@@ -159,8 +159,9 @@ class AttentionModel(Model):
         scores = queries @ memory.keys.transpose(1, 2)
         if self.settings.attention == "scaled_dot":
             scores = scores * self.settings.hidden**-0.5
-        return scores.float().masked_fill(~memory.mask.unsqueeze(1), float("-inf")).softmax(dim=2)
+        hidden = ~memory.mask.unsqueeze(1)
+        return scores.float().masked_fill(hidden, float("-inf")).softmax(dim=2)
 
     def _embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-        """Looked up, brought to a deviation of 0.3 (the table itself has E^-1/2, for the output's sake), dropped out."""
+        """Looked up, brought to a deviation of 0.3 (the table has E^-1/2, for the output's sake), dropped out."""
         return self.dropout(embedding(ids) * (0.3 * self.settings.embedding**0.5))

@@ -78,10 +78,10 @@ def initialise_lstm(lstm: nn.LSTM) -> None:
     hidden = lstm.hidden_size
     for name, parameter in lstm.named_parameters():
         if name.startswith("weight_ih"):
-            for gate in parameter.data.split(hidden):
+            for gate in torch.split(parameter.data, hidden):
                 nn.init.xavier_uniform_(gate)
         elif name.startswith("weight_hh"):
-            for gate in parameter.data.split(hidden):
+            for gate in torch.split(parameter.data, hidden):
                 nn.init.orthogonal_(gate)
         else:
             nn.init.zeros_(parameter)

@@ -55,9 +55,11 @@ def epoch_batches(
     source, target = source_lengths + 1, target_lengths + 1
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = generator.permutation(len(source))
-    # By pool, then by target, then by source; equal lengths stay in shuffled order because the sort is stable.
+    # By pool, then by target, then by source, up and down in turn, so that neighbours are alike on both sides where
+    # the target length changes. Equal lengths stay in shuffled order because the sort is stable.
     pools = np.arange(len(order)) // settings.pool
-    order = order[np.lexsort((source[order], target[order], pools))]
+    up_and_down = np.where(target % 2 == 0, source, -source)
+    order = order[np.lexsort((up_and_down[order], target[order], pools))]
     longest = np.maximum(source, target)[order]
     batches: list[Rows] = []
     for start in range(0, len(order), settings.pool):

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from tokenizers import normalizers, trainers
@@ -194,7 +195,7 @@ def _train_subwords(texts: Iterable[str], unit: Unit, room: int) -> Tokenizer:
     rare = {ord(character): " " for character in (*counts, MARK, ESCAPE) if character not in alphabet}
     # Words without end are cut: the trainer's time is quadratic in the length of a word.
     cleaned = (_ENDLESS.sub(r"\g<0> ", _whole(text).translate(rare)) for text in kept)
-    limits = {"vocab_size": room, "show_progress": False}
+    limits: dict[str, Any] = {"vocab_size": room, "show_progress": False}
     if unit == "bpe":
         trainer = trainers.BpeTrainer(initial_alphabet=[MARK], max_token_length=_LONGEST_SUBWORD, **limits)
         model = _train(cleaned, unit, trainer)
@@ -204,7 +205,7 @@ def _train_subwords(texts: Iterable[str], unit: Unit, room: int) -> Tokenizer:
     return Tokenizer(unit, document(unit, [p for p, _ in scored], scores=[s for _, s in scored]))
 
 
-def _train(texts: Iterable[str], unit: Unit, trainer: object) -> Json:
+def _train(texts: Iterable[str], unit: Unit, trainer: trainers.Trainer) -> Json:
     """The model that the library's trainer makes, as JSON; its vocabulary has none of our reserved pieces."""
     empty = _construct(document(unit, []))
     empty.train_from_iterator((_whole(text) for text in texts), trainer)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 CHUNK = 512
 """Target tokens whose logits exist at once."""
@@ -33,7 +33,7 @@ def backward_in_chunks(
     for start in range(0, len(targets), CHUNK):
         piece = slice(start, start + CHUNK)
         scores = logits(leaf[piece]).float()
-        loss = F.cross_entropy(scores, targets[piece], reduction="sum", label_smoothing=label_smoothing)
+        loss = functional.cross_entropy(scores, targets[piece], reduction="sum", label_smoothing=label_smoothing)
         (loss / divisor).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
@@ -57,7 +57,7 @@ def loss_and_exact(
     for start in range(0, len(truth), CHUNK):
         piece = slice(start, start + CHUNK)
         scores = logits(flat[piece]).float()
-        total += float(F.cross_entropy(scores, truth[piece], reduction="sum"))
+        total += float(functional.cross_entropy(scores, truth[piece], reduction="sum"))
         hits.append(scores.argmax(dim=1) == truth[piece])
     right[mask] = torch.cat(hits)
     return total, int((right | ~mask).all(dim=1).sum())

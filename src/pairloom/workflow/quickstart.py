@@ -48,8 +48,12 @@ class Lesson:
 def date_lines() -> tuple[list[Line], list[Line], list[Line]]:
     """Dates in 17 languages, none of a part in another one."""
     parts = dates.split(dates.date_pairs(DATE_PAIRS))
-    train, dev, test = ([(source, (target,)) for source, target in part] for part in parts)
+    train, dev, test = ([_line(*pair) for pair in part] for part in parts)
     return train, dev, test
+
+
+def _line(source: str, *answers: str) -> Line:
+    return source, answers
 
 
 def word_lines() -> tuple[list[Line], list[Line], list[Line]]:
@@ -146,9 +150,9 @@ def quickstart(
 ) -> Result:
     """Makes the pairs, trains for `minutes` (or goes on with what is in `out`), judges, draws.
 
-    What is finished in `out` is only read, with `minutes=None` whatever its budget was. `say` hears what happens outside
-    training. Raises UsageError if `out` holds other pairs, InterruptedRunError when stopped, MissingExtraError where the
-    package with the data is not installed.
+    What is finished in `out` is only read, with `minutes=None` whatever its budget was. `say` hears what happens
+    outside training. Raises UsageError if `out` holds other pairs, InterruptedRunError when stopped, MissingExtraError
+    where the package with the data is not installed.
     """
     out, lesson = Path(out), LESSONS[kind]
     before = _budget(out / "model")
@@ -222,10 +226,8 @@ def pick(sources: Sequence[str], count: int = 6) -> list[int]:
         if len(source) <= 32:
             found.setdefault(script(source), []).append(place)
     order = sorted(found, key=lambda name: (name != "HANGUL", name == "", name))
-    picked: list[int] = []
-    for turn in range(count):
-        picked += [found[name][turn] for name in order if turn < len(found[name]) and len(picked) < count]
-    return picked or list(range(min(count, len(sources))))
+    picked = [found[name][turn] for turn in range(count) for name in order if turn < len(found[name])]
+    return picked[:count] or list(range(min(count, len(sources))))
 
 
 def script(text: str) -> str:
@@ -243,9 +245,7 @@ def _write_pairs(out: Path, parts: Iterable[Sequence[Line]]) -> None:
     there = [name for name in contents if (out / name).exists()]
     others = [name for name in there if (out / name).read_bytes() != contents[name]]
     if others:
-        raise UsageError(
-            f"{out} holds other pairs ({', '.join(others)}): choose another folder with --out, or remove it"
-        )
+        raise UsageError(f"{out} holds other pairs ({', '.join(others)}): choose another --out, or remove it")
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():

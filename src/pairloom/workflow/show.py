@@ -49,12 +49,11 @@ class Description:
         return [f"{name:<12}{value}" for name, value in rows]
 
     def _state(self) -> str:
-        done = f"{self.updates:,} updates in {self.seconds / 60:.1f} minutes"
+        time = f"{self.seconds / 60:.1f} minutes" if self.seconds >= 120 else f"{self.seconds:.1f} seconds"
+        done = f"{self.updates:,} updates in {time}"
         if self.finished:
             return f"finished: {done}"
-        return (
-            f"in training, or interrupted: {done}, {self.progress:.0%} of the budget; the same `pairloom train` goes on"
-        )
+        return f"unfinished: {done}, {self.progress:.0%} of the budget; the same `pairloom train` goes on"
 
     def _model(self) -> list[tuple[str, str]]:
         settings = self.settings

@@ -25,8 +25,8 @@ BREAKS = str.maketrans("\t\r\n", "   ")
 def training_speed(pairs: PairSource, seconds: float = 3.0) -> float | None:
     """Target tokens a second of real updates, on the first pairs, in a temporary folder that is removed again.
 
-    The first updates of a process are slow, so this is rather too low than too high. None where the pairs are too few to
-    begin a run. Raises DataError if no pair is usable.
+    The first updates of a process are slow, so this is rather too low than too high. None where the pairs are too few
+    to begin a run. Raises DataError if no pair is usable.
     """
     with tempfile.TemporaryDirectory(prefix="pairloom-") as name:
         sample = Path(name) / "sample.tsv"

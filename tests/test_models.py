@@ -1,0 +1,146 @@
+"""Properties that every model keeps, whatever its settings: one code path for training, scoring and generation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from pairloom.models import MODELS
+from pairloom.models.protocol import BOS, EOS, PAD, Model, join, select, trim
+from pairloom.models.recurrent import reorder, reversal
+
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    ("attention", {}),
+    ("attention", {"attention": "dot"}),
+    ("attention", {"attention": "dot", "hidden": 8}),
+    ("attention", {"bidirectional": False, "encoder_layers": 2, "decoder_layers": 2}),
+    ("attention", {"encoder_layers": 3, "decoder_layers": 3, "tie": False}),
+]
+SMALL = {"embedding": 6, "encoder_hidden": 4, "hidden": 10, "dropout": 0.3}
+
+
+def build(kind: str, changes: dict[str, Any], joint: bool = False, seed: int = 0) -> Model:
+    """A small model with weights that are not near zero."""
+    torch.manual_seed(seed)
+    settings = MODELS[kind].settings_type(**{**SMALL, **changes})
+    model = MODELS[kind](settings, 20, 20, joint)
+    for parameter in model.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def batch(lengths: list[int], seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random sources of these lengths, ending with `</s>`, and their mask."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(4, 20, (len(lengths), max(lengths)), generator=generator)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    ids[torch.arange(len(lengths)), torch.tensor(lengths) - 1] = EOS
+    return ids.masked_fill(~mask, PAD), mask
+
+
+@pytest.fixture(params=SETTINGS, ids=lambda s: f"{s[0]}-{s[1]}")
+def model(request: pytest.FixtureRequest) -> Model:
+    return build(*request.param)
+
+
+def test_decoding_all_at_once_is_decoding_step_by_step(model: Model) -> None:
+    memory = model.encode(*batch([5, 3]))
+    tokens = torch.cat([torch.full((2, 1), BOS), torch.randint(4, 20, (2, 6))], dim=1)
+    whole = model.decode(tokens, memory, model.start(memory), attention=True)
+    state, hidden, attention = model.start(memory), [], []
+    for t in range(tokens.shape[1]):
+        step = model.decode(tokens[:, t : t + 1], memory, state, attention=True)
+        state = step.state
+        hidden.append(step.hidden)
+        assert step.attention is not None
+        attention.append(step.attention)
+    assert whole.attention is not None
+    torch.testing.assert_close(torch.cat(hidden, 1), whole.hidden, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.cat(attention, 1), whole.attention, atol=1e-5, rtol=1e-5)
+    for ours, theirs in zip(vars(state).values(), vars(whole.state).values(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_padding_and_company_change_nothing(model: Model) -> None:
+    ids, mask = batch([7, 4, 1])
+    tokens = torch.randint(4, 20, (3, 5))
+    together = model.encode(ids, mask)
+    all_hidden = model.decode(tokens, together, model.start(together)).hidden
+    for row, length in enumerate([7, 4, 1]):
+        alone = model.encode(ids[row : row + 1, :length], mask[row : row + 1, :length])
+        hidden = model.decode(tokens[row : row + 1], alone, model.start(alone)).hidden
+        torch.testing.assert_close(hidden, all_hidden[row : row + 1], atol=1e-5, rtol=1e-5)
+
+
+def test_attention_is_a_distribution_over_the_real_tokens(model: Model) -> None:
+    ids, mask = batch([6, 2])
+    memory = model.encode(ids, mask)
+    attention = model.decode(torch.full((2, 3), BOS), memory, model.start(memory), attention=True).attention
+    assert attention is not None
+    assert attention.shape == (2, 3, 6)
+    torch.testing.assert_close(attention.sum(2), torch.ones(2, 3))
+    assert (attention[1, :, 2:] == 0).all()
+    assert model.decode(torch.full((2, 1), BOS), memory, model.start(memory)).attention is None
+
+
+def test_nothing_is_kept_on_the_module(model: Model) -> None:
+    before = {name: set(vars(module)) for name, module in model.named_modules()}
+    memory = model.encode(*batch([3, 3]))
+    model.logits(model.decode(torch.full((2, 1), BOS), memory, model.start(memory)).hidden)
+    assert {name: set(vars(module)) for name, module in model.named_modules()} == before
+
+
+def test_memories_are_selected_joined_and_trimmed(model: Model) -> None:
+    long, short = model.encode(*batch([7, 6])), model.encode(*batch([3], seed=2))
+    both = join([long, short])
+    assert both.mask.shape == (3, 7)
+    rows = select(both, torch.tensor([2, 0]))
+    hidden = model.decode(torch.full((2, 1), BOS), rows, model.start(rows)).hidden
+    apart = model.decode(torch.full((1, 1), BOS), short, model.start(short)).hidden
+    torch.testing.assert_close(hidden[:1], apart, atol=1e-6, rtol=1e-5)
+    assert trim(select(both, torch.tensor([2]))).mask.shape == (1, 3)
+
+
+def test_every_parameter_learns(model: Model) -> None:
+    model.train()
+    memory = model.encode(*batch([4, 4]))
+    model.logits(model.decode(torch.randint(4, 20, (2, 3)), memory, model.start(memory)).hidden).square().sum().backward()
+    dead = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    # One bias of torch's two is idle in no model; padding's embedding row has no gradient but its table has.
+    assert dead == []
+
+
+def test_a_joint_vocabulary_shares_its_embeddings() -> None:
+    apart, joint = build("attention", {}), build("attention", {}, joint=True)
+    assert sum(p.numel() for p in apart.parameters()) - sum(p.numel() for p in joint.parameters()) == 20 * 6
+
+
+def test_tied_output_is_the_target_embedding() -> None:
+    model = build("attention", {})
+    hidden = torch.randn(2, 6)
+    expected = hidden @ model.target_embedding.weight.T + model.output_bias  # type: ignore[union-attr,operator]
+    torch.testing.assert_close(model.logits(hidden), expected)
+
+
+def test_reversal_keeps_padding_in_its_place_and_undoes_itself() -> None:
+    mask = torch.tensor([[True, True, True, False], [True, True, True, True]])
+    assert reversal(mask).tolist() == [[2, 1, 0, 3], [3, 2, 1, 0]]
+    values = torch.randn(2, 4, 3)
+    torch.testing.assert_close(reorder(reorder(values, reversal(mask)), reversal(mask)), values)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"hidden": 10**9}, "less than or equal to 8192"),
+        ({"dropout": 1.0}, "less than 1"),
+        ({"attention": "hard"}, "scaled_dot"),
+        ({"depth": 3}, "Extra inputs are not permitted"),
+    ],
+)
+def test_settings_out_of_bounds_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        MODELS["attention"].settings_type(**wrong)

@@ -1,0 +1,257 @@
+"""Training: the loss in chunks is the loss, a run that stopped goes on to the bit, and what is best is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+from torch.nn import functional
+
+from pairloom.checkpoint import newest_checkpoint
+from pairloom.errors import PairloomError
+from pairloom.models.attention import AttentionModel, AttentionSettings
+from pairloom.models.protocol import BOS, EOS, PAD
+from pairloom.training.events import Event, Finished, Note, Saved, Step, Validation
+from pairloom.training.feeding import TensorBatch
+from pairloom.training.loss import CHUNK, backward_in_chunks, loss_and_exact
+from pairloom.training.schedule import learning_rate, update_average
+from pairloom.training.settings import TrainingSettings
+from pairloom.training.trainer import SKIPPED_IN_A_ROW, Trainer
+
+
+class CopyFeed:
+    """Batches of random sequences to be copied; a pure function of (epoch, number), as the real feed is."""
+
+    def batches(self, epoch: int) -> int:
+        return 7
+
+    def batch(self, epoch: int, number: int) -> TensorBatch:
+        return self._make(1000 * epoch + number)
+
+    def development(self) -> Iterator[TensorBatch]:
+        yield self._make(999_999)
+
+    @staticmethod
+    def _make(seed: int) -> TensorBatch:
+        generator = torch.Generator().manual_seed(seed)
+        lengths = torch.randint(1, 5, (6,), generator=generator)
+        ids = torch.randint(4, 12, (6, 5), generator=generator)
+        mask = torch.arange(5) <= lengths[:, None]
+        ids = ids.masked_fill(~mask, PAD)
+        ids[torch.arange(6), lengths] = EOS
+        begin = torch.cat([torch.full((6, 1), BOS), ids[:, :-1]], dim=1)
+        return TensorBatch(ids, mask, begin, ids, mask)
+
+
+def trainer(tmp_path: Path, stop: Callable[[], bool] = lambda: False, **settings: Any) -> Trainer:
+    chosen = TrainingSettings(**{"steps": 60, "warmup": 5, "validations": 6, "save_seconds": 0, **settings})
+    torch.manual_seed(chosen.seed)
+    model = AttentionModel(AttentionSettings(embedding=8, encoder_hidden=8, hidden=16, dropout=0.1), 12, 12)
+    return Trainer(model, CopyFeed(), chosen, checkpoints=tmp_path, stop=stop)  # type: ignore[arg-type]
+
+
+def weights(one: Trainer) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in one.model.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("count", [3, CHUNK, 2 * CHUNK + 5])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_chunks_give_the_loss_and_the_gradients_of_the_whole(count: int, smoothing: float) -> None:
+    torch.manual_seed(0)
+    inputs, layer, targets = torch.randn(count, 8), torch.nn.Linear(8, 11), torch.randint(0, 11, (count,))
+    body = torch.nn.Linear(8, 8)
+    expected = functional.cross_entropy(layer(body(inputs)), targets, reduction="sum", label_smoothing=smoothing)
+    (expected / 7).backward()
+    truth = [p.grad.clone() for p in (*body.parameters(), *layer.parameters()) if p.grad is not None]
+    for module in (body, layer):
+        module.zero_grad()
+    found = backward_in_chunks(body(inputs), targets, layer, smoothing, divisor=7)
+    torch.testing.assert_close(found, expected.detach())
+    for ours, theirs in zip((*body.parameters(), *layer.parameters()), truth, strict=True):
+        torch.testing.assert_close(ours.grad, theirs)
+
+
+def test_exact_counts_targets_that_are_right_at_every_step() -> None:
+    targets = torch.tensor([[4, 5, EOS], [6, EOS, PAD], [7, 8, EOS]])
+    mask = targets != PAD
+    said = torch.tensor([[4, 5, EOS], [6, EOS, 9], [7, 4, EOS]])  # what follows `</s>` does not count
+    logits = 5.0 * functional.one_hot(said, 12).float()
+    loss, exact = loss_and_exact(logits, mask, targets, lambda hidden: hidden)
+    assert exact == 2
+    assert loss == pytest.approx(float(functional.cross_entropy(logits[mask], targets[mask], reduction="sum")))
+
+
+def test_it_learns_to_copy(tmp_path: Path) -> None:
+    one = trainer(tmp_path, steps=400, learning_rate=0.01)
+    events = list(one.events())
+    validations = [event for event in events if isinstance(event, Validation)]
+    assert validations[-1].loss < 0.5 * validations[0].loss
+    assert validations[-1].exact >= 0.5
+    assert [event.step for event in validations] == sorted({event.step for event in validations})
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.reason == "budget"
+    assert finished.best_loss == min(event.loss for event in validations)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    runs = []
+    for seed in (1, 1, 2):
+        one = trainer(tmp_path, seed=seed)
+        list(one.events())
+        runs.append(weights(one))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("budget", [{"steps": 60}, {"steps": None, "epochs": 8}])
+def test_a_run_that_stopped_goes_on_to_the_bit(tmp_path: Path, precision: str, budget: dict[str, int]) -> None:
+    settings = {**budget, "precision": precision}
+    whole = trainer(tmp_path / "whole", **settings)
+    log = [event for event in whole.events() if isinstance(event, Validation)]
+
+    count = 0
+
+    def after_23_updates() -> bool:
+        nonlocal count
+        count += 1
+        return count > 60
+
+    first = trainer(tmp_path / "parts", stop=after_23_updates, **settings)
+    before = list(first.events())
+    last = before[-1]
+    assert isinstance(last, Finished)
+    assert last.reason == "asked"
+    assert 0 < last.step < whole.progress.step
+
+    again = trainer(tmp_path / "parts", **settings)
+    torch.manual_seed(12345)  # what a new process would have is not what counts
+    checkpoint = newest_checkpoint(tmp_path / "parts", lambda text: None)
+    assert checkpoint is not None
+    again.restore(checkpoint)
+    after = list(again.events())
+
+    assert same(weights(whole), weights(again))
+    assert same(whole.best, again.best)
+    joined = [event for event in (*before, *after) if isinstance(event, Validation)]
+    assert [replace(e, seconds=0.0) for e in joined] == [replace(e, seconds=0.0) for e in log]
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path: Path) -> None:
+    list(trainer(tmp_path).events())
+    newest, older = sorted(tmp_path.iterdir(), key=lambda path: -int(path.name.split("-")[1]))
+    damaged = newest / "weights.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-3] ^= 1
+    damaged.write_bytes(content)
+    said: list[str] = []
+    found = newest_checkpoint(tmp_path, said.append)
+    assert found is not None
+    assert f"step-{found.step}" == older.name
+    assert len(said) == 1
+    assert newest.name in said[0]
+    assert "weights.safetensors is damaged" in said[0]
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = trainer(tmp_path)
+    saved = one.save()
+    monkeypatch.setattr(json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    one.progress = replace(one.progress, step=5)
+    with pytest.raises(PairloomError, match="No space left on device"):
+        one.save()
+    assert [path.name for path in tmp_path.iterdir()] == [saved.path.name]
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_said(tmp_path: Path) -> None:
+    one = trainer(tmp_path, steps=10)
+    events = one.events()
+    before = weights(one)
+    real = one.feed.batch
+
+    def poisoned(epoch: int, number: int) -> TensorBatch:
+        batch = real(epoch, number)
+        if number == 0:
+            one.model.output_bias.data[5] = float("inf")  # type: ignore[union-attr,operator,index]
+        else:
+            one.model.output_bias.data[5] = 0.0  # type: ignore[union-attr,operator,index]
+        return batch
+
+    one.feed.batch = poisoned  # type: ignore[method-assign]
+    found: list[Event] = list(events)
+    assert [event.step for event in found if isinstance(event, Note)] == [1, 8]
+    assert all(tensor.isfinite().all() for tensor in one.best.values())
+    assert not same(before, weights(one))
+
+
+def test_it_gives_up_with_advice_when_no_update_has_a_finite_gradient(tmp_path: Path) -> None:
+    one = trainer(tmp_path)
+    one.model.output_bias.data[5] = float("nan")  # type: ignore[union-attr,operator,index]
+    with pytest.raises(PairloomError, match=f"{SKIPPED_IN_A_ROW} updates in a row .* lower the learning rate"):
+        list(one.events())
+
+
+def test_patience_stops_a_run_that_no_longer_improves(tmp_path: Path) -> None:
+    one = trainer(tmp_path, steps=1000, learning_rate=1e-9, validations=100, patience=3)
+    *_, last = one.events()
+    assert isinstance(last, Finished)
+    assert last.reason == "patience"
+    assert last.step < 1000
+
+
+def test_minutes_are_kept_and_earlier_sittings_count(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.02
+        return now[0]
+
+    settings = TrainingSettings(minutes=1, warmup=2, validations=4)
+    model = AttentionModel(AttentionSettings(embedding=8, encoder_hidden=8, hidden=16), 12, 12)
+    one = Trainer(model, CopyFeed(), settings, checkpoints=tmp_path, clock=clock, spent=30)  # type: ignore[arg-type]
+    *_, last = one.events()
+    assert isinstance(last, Finished)
+    assert 30 < last.seconds <= 60
+    assert now[0] < 40
+
+
+def test_checkpoints_come_as_events_and_two_are_kept(tmp_path: Path) -> None:
+    events = list(trainer(tmp_path).events())
+    assert len([event for event in events if isinstance(event, Saved)]) == 5  # at each validation but the last
+    assert len(list(tmp_path.iterdir())) == 2
+    steps = [event for event in events if isinstance(event, Step)]
+    assert all(0 <= event.progress <= 1 and event.tokens_per_second > 0 for event in steps)
+
+
+def test_the_schedule_rises_and_ends_at_zero() -> None:
+    rates = [learning_rate(0.1, step, 10, step / 100) for step in range(1, 101)]
+    assert rates[0] == pytest.approx(0.1 * 0.1 * 0.99)
+    assert max(rates) == rates[9]
+    assert rates[-1] == 0.0
+    assert learning_rate(0.1, 1, 0, 0.0) == 0.1
+
+
+def test_the_average_of_a_constant_is_that_constant_and_of_a_ramp_lags_a_tenth() -> None:
+    mean, value = [torch.zeros(1)], [torch.zeros(1)]
+    for step in range(1, 1001):
+        value[0].fill_(step)
+        update_average(mean, value, step)
+    assert float(mean[0]) == pytest.approx(1000 * 10 / 11, rel=0.01)
+
+
+def test_one_budget_and_no_more() -> None:
+    for wrong in ({}, {"minutes": 1, "steps": 1}):
+        with pytest.raises(ValidationError, match="exactly one of minutes, epochs and steps"):
+            TrainingSettings(**wrong)
