@@ -22,13 +22,13 @@ FLOORS: dict[str, int] = {
     "text": 2,
     "models": 3,
     **dict.fromkeys(("checkpoint", "folder"), 4),
-    **dict.fromkeys(("training", "decoding", "metrics"), 5),
+    **dict.fromkeys(("learning", "decoding", "metrics"), 5),
     **dict.fromkeys(("recipes", "workflow", "quickstart", "server", "export"), 6),
     **dict.fromkeys(("cli", "__init__", "__main__"), 7),
 }
 """Top-level module or package → floor. Imports run down, or stay on their floor."""
 
-STRANGERS = {("training", "decoding"), ("decoding", "training")}
+STRANGERS = {("learning", "decoding"), ("decoding", "learning")}
 """Never import each other, though on one floor: only the folder joins them."""
 
 LONGEST_FILE = 400  # lines
@@ -157,7 +157,7 @@ def homeless(package: Path) -> list[str]:
 
 
 def upward(package: Path) -> list[str]:
-    """Imports that run up, and those between training and decoding. `if TYPE_CHECKING` is no excuse."""
+    """Imports that run up, and those between learning and decoding. `if TYPE_CHECKING` is no excuse."""
     modules = modules_of(package)
     found = []
     for one in imports_of(package):

@@ -319,7 +319,7 @@ def test_a_slow_writer_is_answered_line_by_line(tiny_model_dir: Path) -> None:
         process.stdin.flush()
         assert process.stdout.readline().endswith(b"\n")  # the answer comes although the input is still open
         process.send_signal(signal.SIGINT)  # the reading thread must not stand in the way of the end
-        assert process.wait(20) == 130
+        assert process.wait(120) == 130
         assert process.stderr.read() == b"pairloom: interrupted\n"
 
 

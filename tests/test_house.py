@@ -40,9 +40,9 @@ SOUND = {
     "text/pairs.py": "from ..errors import E\nclass Pair: ...\n",
     "models/__init__.py": "import torch\n\ndef f(m: torch.nn.Module) -> None:\n    m.eval()\n",
     "folder.py": "from pairloom import text\nimport pairloom.models as m\nfrom pairloom.text import Pair\n",
-    "training/__init__.py": "from pairloom.folder import m\n",
+    "learning/__init__.py": "from pairloom.folder import m\n",
     "decoding/__init__.py": "import json\njson.load\n",
-    "workflow/__init__.py": "from pairloom import decoding, training\nfrom . import steps\n",
+    "workflow/__init__.py": "from pairloom import decoding, learning\nfrom . import steps\n",
     "workflow/steps.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pairloom import workflow\n",
     "cli/__init__.py": "from pairloom import workflow\nprint(workflow)\n",
 }
@@ -167,13 +167,13 @@ def test_a_sound_package_has_no_finding(rule: Rule, tmp_path: Path) -> None:
         ),
         (
             house.upward,
-            {"training/__init__.py": "from pairloom.decoding import generate"},
-            "training/__init__.py:1: training imports decoding: only the folder joins them",
+            {"learning/__init__.py": "from pairloom.decoding import generate"},
+            "learning/__init__.py:1: learning imports decoding: only the folder joins them",
         ),
         (
             house.upward,
-            {"decoding/beam.py": "from pairloom import training"},
-            "decoding/beam.py:1: decoding imports training: only the folder joins them",
+            {"decoding/beam.py": "from pairloom import learning"},
+            "decoding/beam.py:1: decoding imports learning: only the folder joins them",
         ),
         (
             house.circle,
@@ -194,7 +194,7 @@ def test_a_sound_package_has_no_finding(rule: Rule, tmp_path: Path) -> None:
         (house.dangerous, {"models/a.py": "f(p, weights_only=False)"}, "models/a.py:1: weights_only=False"),
         (house.dangerous, {"cli/__init__.py": "eval('1')"}, "cli/__init__.py:1: calls eval"),
         (house.dangerous, {"cli/__init__.py": "exec('1')"}, "cli/__init__.py:1: calls exec"),
-        (house.talking, {"training/__init__.py": "\nprint('loss')"}, "training/__init__.py:2: prints"),
+        (house.talking, {"learning/__init__.py": "\nprint('loss')"}, "learning/__init__.py:2: prints"),
         (house.too_long, {"text/long.py": "\n" * 401}, "text/long.py: 401 lines, at most 400"),
         (house.too_long, {"text/page.js": "//\n" * 401}, "text/page.js: 401 lines, at most 400"),
     ],

@@ -18,12 +18,12 @@ from pairloom.checkpoint import newest_checkpoint
 from pairloom.errors import PairloomError
 from pairloom.models.attention import AttentionModel, AttentionSettings
 from pairloom.models.protocol import BOS, EOS, PAD
-from pairloom.training.events import Event, Finished, Note, Saved, Step, Validation
-from pairloom.training.feeding import TensorBatch
-from pairloom.training.loss import CHUNK, backward_in_chunks, loss_and_exact
-from pairloom.training.schedule import learning_rate, update_average
-from pairloom.training.settings import TrainingSettings
-from pairloom.training.trainer import SKIPPED_IN_A_ROW, Trainer
+from pairloom.learning.events import Event, Finished, Note, Saved, Step, Validation
+from pairloom.learning.feeding import TensorBatch
+from pairloom.learning.loss import CHUNK, backward_in_chunks, loss_and_exact
+from pairloom.learning.schedule import learning_rate, update_average
+from pairloom.learning.settings import TrainingSettings
+from pairloom.learning.trainer import SKIPPED_IN_A_ROW, Trainer
 
 
 class CopyFeed:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pairloom.version import __version__
+
 if TYPE_CHECKING:
     from pairloom.workflow.model import Evaluation, Model, load, train, training
-
-__version__ = "0.1.0"
 
 __all__ = ["Evaluation", "Model", "__version__", "load", "train", "training"]
 

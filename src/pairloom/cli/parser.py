@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pairloom import __version__
 from pairloom.errors import UsageError
+from pairloom.version import __version__
 
 LATER = {
     "chat": "a conversation in the terminal",

@@ -13,9 +13,8 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 from tokenizers import normalizers, trainers
@@ -37,6 +36,7 @@ from pairloom.text.components import (
     read_document,
     reserved,
 )
+from pairloom.text.unigram import train_unigram
 
 __all__ = ["BOS", "EOS", "PAD", "SPECIALS", "UNITS", "UNK", "Tokenizer", "Unit", "train_tokenizer"]
 
@@ -180,6 +180,7 @@ def train_tokenizer(texts: Iterable[str], unit: Unit, size: int = 8000) -> Token
 
 
 _LONGEST_SUBWORD = 16  # characters, as in SentencePiece
+_SEED = 3  # candidates of the unigram model for each piece that it may keep
 
 
 def _train_subwords(texts: Iterable[str], unit: Unit, room: int) -> Tokenizer:
@@ -193,16 +194,32 @@ def _train_subwords(texts: Iterable[str], unit: Unit, room: int) -> Tokenizer:
     if not alphabet:
         return Tokenizer(unit, document(unit, [MARK], scores=[-1.0]))
     rare = {ord(character): " " for character in (*counts, MARK, ESCAPE) if character not in alphabet}
-    # Words without end are cut: the trainer's time is quadratic in the length of a word.
-    cleaned = (_ENDLESS.sub(r"\g<0> ", _whole(text).translate(rare)) for text in kept)
-    limits: dict[str, Any] = {"vocab_size": room, "show_progress": False}
+
+    def cleaned() -> Iterator[str]:
+        # Words without end are cut: the trainer's time is quadratic in the length of a word.
+        return (_ENDLESS.sub(r"\g<0> ", _whole(text).translate(rare)) for text in kept)
+
+    trainer = trainers.BpeTrainer(
+        vocab_size=room if unit == "bpe" else room * _SEED,
+        initial_alphabet=[MARK],
+        max_token_length=_LONGEST_SUBWORD,
+        show_progress=False,
+    )
+    model = _train(cleaned(), "bpe", trainer)
     if unit == "bpe":
-        trainer = trainers.BpeTrainer(initial_alphabet=[MARK], max_token_length=_LONGEST_SUBWORD, **limits)
-        model = _train(cleaned, unit, trainer)
         return Tokenizer(unit, document(unit, _by_id(model["vocab"]), merges=[(a, b) for a, b in model["merges"]]))
-    model = _train(cleaned, unit, trainers.UnigramTrainer(max_piece_length=_LONGEST_SUBWORD, unk_token=None, **limits))
-    scored = _steady_scores([(piece, score) for piece, score in model["vocab"]])
-    return Tokenizer(unit, document(unit, [p for p, _ in scored], scores=[s for _, s in scored]))
+    scores = train_unigram(_counted_words(cleaned()), [MARK, *model["vocab"]], room)
+    return Tokenizer(unit, document(unit, list(scores), scores=list(scores.values())))
+
+
+def _counted_words(texts: Iterable[str]) -> Counter[str]:
+    """What the pre-tokenizer of bpe and unigram makes of the texts, as it sees them ("▁Hund", ","), and how often."""
+    backend = _construct(document("unigram", []))
+    result: Counter[str] = Counter({MARK: 1})
+    for word, count in Counter(word for text in texts for word in text.split(" ") if word).items():
+        for part, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(word)):
+            result[part] += count
+    return Counter(dict(sorted(result.items())))
 
 
 def _train(texts: Iterable[str], unit: Unit, trainer: trainers.Trainer) -> Json:
@@ -215,19 +232,6 @@ def _train(texts: Iterable[str], unit: Unit, trainer: trainers.Trainer) -> Json:
 
 def _by_id(vocabulary: dict[str, int]) -> list[str]:
     return sorted(vocabulary, key=vocabulary.__getitem__)
-
-
-def _steady_scores(found: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Pieces and scores without what differs from run to run, best first.
-
-    The trainer sums in the order of a random hash, which moves the last bits, and numbers the characters that it had
-    dropped and takes back in such an order, 0.0001 apart from the lowest score up; all of these get the lowest.
-    """
-    lowest = min(score for _, score in found)
-    singles = sum(len(piece) == 1 for piece, _ in found)
-    rare = lowest + 0.0001 * singles
-    steady = [(p, round(lowest if len(p) == 1 and s < rare else s, 6)) for p, s in found]
-    return sorted(steady, key=lambda item: (-item[1], item[0]))
 
 
 def _characters(texts: Iterable[str], *, decompose: bool) -> Counter[str]:

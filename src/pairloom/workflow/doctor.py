@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pairloom import __version__
+from pairloom.version import __version__
 from pairloom.workflow.plan import choose_device, has_fast_bfloat16
 
 PACKAGES = (

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pairloom.learning.events import Event as TrainingEvent
+from pairloom.learning.events import Finished, Note, Sample, Saved, Step, Validation
 from pairloom.metrics import Score
-from pairloom.training.events import Event as TrainingEvent
-from pairloom.training.events import Finished, Note, Sample, Saved, Step, Validation
 
 __all__ = ["Evaluated", "Event", "Finished", "Note", "Prepared", "Sample", "Saved", "Step", "Validation", "Written"]
 

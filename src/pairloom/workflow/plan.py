@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from pairloom.errors import UsageError
 from pairloom.folder import explain
+from pairloom.learning.settings import TrainingSettings
 from pairloom.models import MODELS
 from pairloom.text.tokenizer import Unit
-from pairloom.training.settings import TrainingSettings
 from pairloom.workflow.settings import RunSettings
 
 SYMBOLS: tuple[Unit, ...] = ("character", "jamo", "space", "byte")

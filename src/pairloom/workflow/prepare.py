@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from pairloom import __version__
 from pairloom.errors import DataError
 from pairloom.folder import TOKENIZERS, FolderSettings, SideSettings, write_json
 from pairloom.storage import file_hash
@@ -20,6 +19,7 @@ from pairloom.text.corpus import Corpus, build_corpus, open_corpus
 from pairloom.text.pairs import HeldOut, Pair, PairSource, PairsSettings, open_pairs
 from pairloom.text.tokenizer import Tokenizer, train_tokenizer
 from pairloom.text.units import UnitChoice, choose_units
+from pairloom.version import __version__
 from pairloom.workflow.plan import Plan, choose_device, make_plan
 from pairloom.workflow.settings import RunSettings
 

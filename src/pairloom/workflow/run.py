@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from pairloom import __version__
 from pairloom.checkpoint import newest_checkpoint
 from pairloom.decoding.generator import Generator
 from pairloom.decoding.settings import DecodingSettings
@@ -31,13 +30,14 @@ from pairloom.folder import (
     write_json,
     write_weights,
 )
+from pairloom.learning.events import Finished, Sample, Step, Validation
+from pairloom.learning.feeding import Feed
+from pairloom.learning.trainer import Trainer
 from pairloom.metrics import default_metrics, score
 from pairloom.models.protocol import Model
 from pairloom.storage import disk_errors, locked
 from pairloom.text.corpus import Corpus
-from pairloom.training.events import Finished, Sample, Step, Validation
-from pairloom.training.feeding import Feed
-from pairloom.training.trainer import Trainer
+from pairloom.version import __version__
 from pairloom.workflow import events as ev
 from pairloom.workflow.card import write_card_and_curve
 from pairloom.workflow.prepare import Data, Prepared, open_data, prepare
@@ -70,7 +70,7 @@ def run(
             torch.set_num_threads(settings.threads)
         data = open_data(settings)
         record = _record(settings, data)
-        refuse_another_run(out, record)
+        refuse_another_run(out, record, fresh)
         if is_model(out):
             return
         if not (out / "training.json").exists():
@@ -112,11 +112,11 @@ def clear(out: Path) -> None:
             shutil.rmtree(out / name, ignore_errors=True)
 
 
-def refuse_another_run(out: Path, record: dict[str, Any]) -> None:
-    """Raises UsageError if the folder holds something else than this very run."""
+def refuse_another_run(out: Path, record: dict[str, Any], fresh: bool) -> None:
+    """Raises UsageError if the folder holds something else than this very run; files of others only if `fresh`."""
     if not (out / "training.json").exists():
         strangers = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
-        if strangers:
+        if strangers and not fresh:
             raise UsageError(f"{out} is not empty ({', '.join(strangers[:5])}): choose a new folder with --out")
         return
     there = read_json(out / "training.json")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pairloom.errors import PairloomError
 from pairloom.folder import build_model
+from pairloom.learning.events import Step
+from pairloom.learning.feeding import Feed
+from pairloom.learning.trainer import Trainer
 from pairloom.text.pairs import PairSource
-from pairloom.training.events import Step
-from pairloom.training.feeding import Feed
-from pairloom.training.trainer import Trainer
 from pairloom.workflow.prepare import open_data, prepare
 from pairloom.workflow.settings import RunSettings
 
@@ -43,14 +43,23 @@ def _try(settings: RunSettings, folder: Path, seconds: float) -> float | None:
     prepared = prepare(settings, open_data(settings), folder)
     model = build_model(prepared.folder).to(prepared.device)
     feed = Feed(prepared.train, prepared.development, prepared.plan.training, prepared.device)
-    end = time.monotonic() + seconds
-    trainer = Trainer(
-        model, feed, prepared.plan.training, checkpoints=folder / "checkpoints", stop=lambda: time.monotonic() > end
-    )
+    time_is_up = _Timer(seconds)
+    trainer = Trainer(model, feed, prepared.plan.training, checkpoints=folder / "checkpoints", stop=time_is_up)
     speed = None
     for event in trainer.events():
         if isinstance(event, Step):
             speed = event.tokens_per_second  # the latest: the machine is warm by then
-            if time.monotonic() > end:
+            if time_is_up():
                 break  # before the checkpoint that belongs to a run which is asked to stop
     return speed
+
+
+class _Timer:
+    """Says whether its time is up, counted from when it was first asked; so one update is made, however slow."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._end = seconds, 0.0
+
+    def __call__(self) -> bool:
+        self._end = self._end or time.monotonic() + self._seconds
+        return time.monotonic() > self._end

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from pairloom.training.settings import TrainingSettings
+from pairloom.learning.settings import TrainingSettings
 
 
 def build(model: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:

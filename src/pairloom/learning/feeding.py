@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pairloom.learning.settings import TrainingSettings
 from pairloom.text.batches import BatchSettings, epoch_batches, make_batch
 from pairloom.text.corpus import Corpus
-from pairloom.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 
 from pairloom.checkpoint import Checkpoint, save_checkpoint
 from pairloom.errors import PairloomError
+from pairloom.learning import optimisation
+from pairloom.learning.events import Event, Finished, Note, Sample, Saved, Step, Validation
+from pairloom.learning.feeding import Feed
+from pairloom.learning.loss import backward_in_chunks, loss_and_exact
+from pairloom.learning.schedule import learning_rate, update_average
+from pairloom.learning.settings import TrainingSettings
 from pairloom.models.protocol import Model
-from pairloom.training import optimisation
-from pairloom.training.events import Event, Finished, Note, Sample, Saved, Step, Validation
-from pairloom.training.feeding import Feed
-from pairloom.training.loss import backward_in_chunks, loss_and_exact
-from pairloom.training.schedule import learning_rate, update_average
-from pairloom.training.settings import TrainingSettings
 
 REPORT_EVERY = 20
 """Updates between two `Step` events."""

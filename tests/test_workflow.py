@@ -1,0 +1,200 @@
+"""The whole line in Python: pairs → model → folder → answers; stopped, refused, begun anew."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pairloom
+from pairloom.errors import DataError, UsageError
+from pairloom.folder import load_folder
+from pairloom.workflow import events as ev
+from pairloom.workflow.plan import make_plan
+from pairloom.workflow.settings import RunSettings
+
+SMALL: dict[str, Any] = {
+    "model": {"embedding": 8, "encoder_hidden": 8, "hidden": 16},
+    "training": {"batch_tokens": 100, "save_seconds": 0, "validations": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Words of a few letters, to be written backwards."""
+    generator = random.Random(0)
+    words = sorted({"".join(generator.choices("abcdef", k=generator.randint(2, 5))) for _ in range(200)})
+    path = tmp_path_factory.mktemp("data") / "pairs.tsv"
+    path.write_text("".join(f"{word}\t{word[::-1]}\n" for word in words), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> pairloom.Model:
+    return pairloom.train(pairs, out=tmp_path_factory.mktemp("run") / "model", steps=30, **SMALL)
+
+
+def test_events_tell_the_run_in_order(pairs: Path, tmp_path: Path) -> None:
+    events = list(pairloom.training(pairs, out=tmp_path / "m", steps=20, **SMALL))
+    kinds = [type(event) for event in events]
+    assert kinds[0] is ev.Prepared
+    assert kinds[-3:] == [ev.Finished, ev.Written, ev.Evaluated]
+    validation = next(event for event in events if isinstance(event, ev.Validation))
+    assert len(validation.samples) == 2
+    assert not (tmp_path / "m" / "checkpoints").exists()
+    assert not (tmp_path / "m" / "corpus").exists()
+
+
+def test_no_source_is_in_both_parts(pairs: Path, tmp_path: Path) -> None:
+    first = next(iter(pairloom.training(pairs, out=tmp_path / "m", steps=20, **SMALL)))
+    assert isinstance(first, ev.Prepared)
+    assert "held out, no source in both" in first.lines[0]
+
+
+def test_a_loaded_model_says_what_the_trained_one_said(model: pairloom.Model) -> None:
+    again = pairloom.load(model.folder.path)
+    texts = ["abc", "", "fed", "   ", "aaaa"]
+    assert again.generate(texts) == model.generate(texts)
+    assert again.generate(texts)[1] == again.generate(texts)[3] == ""
+
+
+def test_the_score_of_an_output_is_the_score(model: pairloom.Model) -> None:
+    for output in model.outputs(["abc", "fedc"], beam=3, nbest=3):
+        finished = [candidate for candidate in output.candidates if candidate.finished]
+        scores = model.score([(output.source, candidate.text) for candidate in finished if candidate.text])
+        ours = [candidate.score for candidate in finished if candidate.text]
+        np.testing.assert_allclose(scores, ours, atol=1e-4)
+
+
+def test_an_explanation_fits_its_text(model: pairloom.Model) -> None:
+    found = model.explain("abc", "cba")
+    assert found.source_tokens == ["a", "b", "c", "</s>"]
+    assert found.tokens == ["c", "b", "a", "</s>"]
+    assert found.source_spans == [(0, 1), (1, 2), (2, 3), (3, 3)]
+    assert found.attention.shape == (4, 4)
+    np.testing.assert_allclose(found.attention.sum(1), 1, atol=1e-5)
+    assert found.score == pytest.approx(model.score([("abc", "cba")])[0], abs=1e-4)
+    assert all(0 <= probability <= 1 for step in found.alternatives for _, probability in step)
+
+
+def test_a_stream_is_the_greedy_output_in_pieces(model: pairloom.Model) -> None:
+    assert "".join(model.stream("abcd")) == model.generate(["abcd"], beam=1)[0]
+
+
+def test_two_streams_on_one_model_do_not_meet(model: pairloom.Model) -> None:
+    expected = ["".join(model.stream(text)) for text in ("abc", "fedcb")]
+    found, streams = ["", ""], [model.stream("abc"), model.stream("fedcb")]
+    open_streams: set[int] = {0, 1}
+    while open_streams:
+        for number in sorted(open_streams):
+            piece = next(streams[number], None)
+            if piece is None:
+                open_streams.discard(number)
+            else:
+                found[number] += piece
+    assert found == expected
+
+
+def test_sampling_does_not_depend_on_the_window(model: pairloom.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["abc", "fed", "aaaa", "bcd", "ef"] * 3
+    whole = model.generate(texts, sample=True, seed=3, batch=4)
+    monkeypatch.setattr("pairloom.decoding.generator.WINDOW", 1)
+    assert model.generate(texts, sample=True, seed=3, batch=4) == whole
+    assert len(set(model.generate(["abc"] * 8, sample=True, temperature=3.0))) > 1
+
+
+def test_context_vectors_have_one_row_a_text(model: pairloom.Model) -> None:
+    vectors = model.encode(["abc", "abc", "fed"])
+    assert vectors.shape == (3, 16)
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+    assert np.abs(vectors[0] - vectors[2]).max() > 1e-3
+
+
+def test_evaluate_reads_pairs_and_merges_answers(model: pairloom.Model, tmp_path: Path) -> None:
+    said = model.generate(["abc"])[0]
+    test = tmp_path / "test.tsv"
+    test.write_text(f"abc\tnever\nabc\t{said}\nno tab here\n", "utf-8")
+    apart, merged = model.evaluate(test, ["exact"]), model.evaluate(test, ["exact"], merge=True)
+    assert (apart.lines, apart.scores[0].value) == (2, 50.0)
+    assert (merged.lines, merged.scores[0].value) == (1, 100.0)
+    assert "1 unusable line" in merged.skipped
+
+
+def stopping_after(count: int) -> Iterator[bool]:
+    yield from [False] * count
+    while True:
+        yield True
+
+
+def test_a_stopped_run_goes_on_and_ends_the_same(pairs: Path, tmp_path: Path) -> None:
+    whole = pairloom.train(pairs, out=tmp_path / "whole", steps=24, **SMALL)
+    asked = stopping_after(30)
+    *_, last = pairloom.training(pairs, out=tmp_path / "parts", steps=24, stop=lambda: next(asked), **SMALL)
+    assert isinstance(last, ev.Finished)
+    assert last.reason == "asked"
+    first, *_ = pairloom.training(pairs, out=tmp_path / "parts", steps=24, **SMALL)
+    assert isinstance(first, ev.Prepared)
+    assert first.resumed_at == last.step
+    parts = pairloom.train(pairs, out=tmp_path / "parts", steps=24, **SMALL)
+    for name, tensor in whole.folder.model.state_dict().items():
+        assert tensor.equal(parts.folder.model.state_dict()[name]), name
+
+
+def test_a_finished_run_is_left_alone(model: pairloom.Model, pairs: Path) -> None:
+    before = (model.folder.path / "MANIFEST.sha256").stat().st_mtime_ns
+    assert list(pairloom.training(pairs, out=model.folder.path, steps=30, **SMALL)) == []
+    assert (model.folder.path / "MANIFEST.sha256").stat().st_mtime_ns == before
+
+
+def test_another_run_in_the_same_folder_is_refused_with_the_difference(model: pairloom.Model, pairs: Path) -> None:
+    with pytest.raises(UsageError, match=r"steps: 30 there, 31 now[\s\S]*--fresh"):
+        list(pairloom.training(pairs, out=model.folder.path, steps=31, **SMALL))
+    load_folder(model.folder.path)
+
+
+def test_fresh_begins_anew_and_removes_nothing_else(pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    pairloom.train(pairs, out=out, steps=6, **SMALL)
+    (out / "my-notes.txt").write_text("keep me")
+    assert pairloom.train(pairs, out=out, steps=7, fresh=True, **SMALL).folder.training["result"]["step"] == 7
+    assert (out / "my-notes.txt").read_text() == "keep me"
+
+
+def test_a_folder_with_strange_files_is_not_touched(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("dear")
+    with pytest.raises(UsageError, match=r"is not empty \(thesis.tex\)"):
+        list(pairloom.training(pairs, out=tmp_path, steps=5))
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"steps": 5, "minutes": 1.0}, "--minutes and --steps are both budgets"),
+        ({"kind": "rnn"}, "--model rnn is not there"),
+        ({"steps": 5, "model": {"hidden": 0}}, "hidden: Input should be greater than or equal to 1"),
+        ({"steps": 5, "training": {"clips": 1}}, "clips: Extra inputs are not permitted"),
+        ({"step": 5}, "step: Extra inputs are not permitted"),
+    ],
+)
+def test_wrong_settings_are_named(pairs: Path, tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        list(pairloom.training(pairs, out=tmp_path / "m", **settings))
+
+
+def test_one_pair_is_not_enough(tmp_path: Path) -> None:
+    (tmp_path / "one.tsv").write_text("a\tb\n")
+    with pytest.raises(DataError, match="no (training|development) pairs are left"):
+        list(pairloom.training(tmp_path / "one.tsv", out=tmp_path / "m", steps=5))
+
+
+def test_the_plan_grows_with_the_data() -> None:
+    import torch
+
+    settings, device = RunSettings(pairs=("x",), steps=5), torch.device("cpu")
+    few, many = (make_plan(settings, "space", count, device).model["hidden"] for count in (3_600, 100_000))
+    assert few < many < make_plan(settings, "bpe", 29_000, device).model["hidden"]
