@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import threading
+import time
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from pairloom.errors import DataError, MissingExtraError, UsageError
 from pairloom.text.files import LONGEST_LINE, LONGEST_LINE_BYTES, split_lines
+from pairloom.text.normal import normal_form
 from pairloom.text.pairs import HeldOut, Pair, PairSource, PairsSettings, open_pairs, read_lines
 
 TWO = [Pair("Haus", "house", 1), Pair("grün", "green", 2)]
@@ -460,3 +462,16 @@ def test_held_out_is_a_function_of_fraction_seed_and_source() -> None:
 def test_held_out_sees_through_normal_forms(text: str) -> None:
     held = HeldOut(0.5, 3)
     assert (unicodedata.normalize("NFD", text) in held) == (unicodedata.normalize("NFC", text) in held)
+
+
+def test_normal_forms_take_linear_time_and_agree(tmp_path: Path) -> None:
+    marks = "e" + "\u0301\u0327" * 100_000  # Python's own normalisation takes a minute for this
+    started = time.process_time()
+    found = normal_form("NFC", marks)
+    assert time.process_time() - started < 5
+    assert found.startswith("\u0229")
+    for text in ("Ame\u0301lie", "한국어", "ﬁ ½ Å"):
+        for form in ("NFC", "NFD", "NFKC", "NFKD"):
+            long = normal_form(form, text * 1000)
+            assert long == unicodedata.normalize(form, text * 1000)
+    assert normal_form("NFC", "é" * 3000 + "\ud800").endswith("\ufffd")

@@ -16,14 +16,14 @@ from torch.nn import functional
 
 from pairloom.checkpoint import newest_checkpoint
 from pairloom.errors import PairloomError
-from pairloom.models.attention import AttentionModel, AttentionSettings
-from pairloom.models.protocol import BOS, EOS, PAD
 from pairloom.learning.events import Event, Finished, Note, Saved, Step, Validation
 from pairloom.learning.feeding import TensorBatch
 from pairloom.learning.loss import CHUNK, backward_in_chunks, loss_and_exact
 from pairloom.learning.schedule import learning_rate, update_average
 from pairloom.learning.settings import TrainingSettings
 from pairloom.learning.trainer import SKIPPED_IN_A_ROW, Trainer
+from pairloom.models.attention import AttentionModel, AttentionSettings
+from pairloom.models.protocol import BOS, EOS, PAD
 
 
 class CopyFeed:
@@ -72,7 +72,7 @@ def test_chunks_give_the_loss_and_the_gradients_of_the_whole(count: int, smoothi
     inputs, layer, targets = torch.randn(count, 8), torch.nn.Linear(8, 11), torch.randint(0, 11, (count,))
     body = torch.nn.Linear(8, 8)
     expected = functional.cross_entropy(layer(body(inputs)), targets, reduction="sum", label_smoothing=smoothing)
-    (expected / 7).backward()
+    torch.autograd.backward(expected / 7)
     truth = [p.grad.clone() for p in (*body.parameters(), *layer.parameters()) if p.grad is not None]
     for module in (body, layer):
         module.zero_grad()
@@ -118,7 +118,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("budget", [{"steps": 60}, {"steps": None, "epochs": 8}])
 def test_a_run_that_stopped_goes_on_to_the_bit(tmp_path: Path, precision: str, budget: dict[str, int]) -> None:
-    settings = {**budget, "precision": precision}
+    settings: dict[str, Any] = {**budget, "precision": precision}
     whole = trainer(tmp_path / "whole", **settings)
     log = [event for event in whole.events() if isinstance(event, Validation)]
 
@@ -184,9 +184,9 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_said(tmp_path: Path) -> No
     def poisoned(epoch: int, number: int) -> TensorBatch:
         batch = real(epoch, number)
         if number == 0:
-            one.model.output_bias.data[5] = float("inf")  # type: ignore[union-attr,operator,index]
+            one.model.get_parameter("output_bias").data[5] = float("inf")
         else:
-            one.model.output_bias.data[5] = 0.0  # type: ignore[union-attr,operator,index]
+            one.model.get_parameter("output_bias").data[5] = 0.0
         return batch
 
     one.feed.batch = poisoned  # type: ignore[method-assign]
@@ -198,7 +198,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_said(tmp_path: Path) -> No
 
 def test_it_gives_up_with_advice_when_no_update_has_a_finite_gradient(tmp_path: Path) -> None:
     one = trainer(tmp_path)
-    one.model.output_bias.data[5] = float("nan")  # type: ignore[union-attr,operator,index]
+    one.model.get_parameter("output_bias").data[5] = float("nan")
     with pytest.raises(PairloomError, match=f"{SKIPPED_IN_A_ROW} updates in a row .* lower the learning rate"):
         list(one.events())
 

@@ -188,7 +188,7 @@ def test_wrong_settings_are_named(pairs: Path, tmp_path: Path, settings: dict[st
 
 def test_one_pair_is_not_enough(tmp_path: Path) -> None:
     (tmp_path / "one.tsv").write_text("a\tb\n")
-    with pytest.raises(DataError, match="no (training|development) pairs are left"):
+    with pytest.raises(DataError, match=r"no (training|development) pairs are left"):
         list(pairloom.training(tmp_path / "one.tsv", out=tmp_path / "m", steps=5))
 
 

@@ -9,7 +9,6 @@ calls, so any number of threads can share a generator.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -26,6 +25,7 @@ from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import ModelFolder
 from pairloom.models.protocol import BOS, EOS, EncoderDecoder
+from pairloom.text.normal import normal_form
 from pairloom.text.tokenizer import Tokenizer
 
 WINDOW = 32
@@ -190,7 +190,7 @@ class Generator:
 
     def _normal(self, text: str) -> str:
         form = self.folder.settings.normal_form
-        return text if form == "none" or text.isascii() else unicodedata.normalize(form, text)
+        return text if form == "none" else normal_form(form, text)
 
 
 def name_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:

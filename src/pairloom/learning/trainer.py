@@ -86,7 +86,7 @@ class Trainer:
     # -- the loop ------------------------------------------------------------------------------------------------------
 
     def events(self) -> Iterator[Event]:
-        """Trains until the budget is spent, the score stops improving, or `stop` says so; `best` then has the weights."""
+        """Trains until the budget is spent, the score stops improving, or `stop` says so; `best` then has weights."""
         torch.set_flush_denormal(True)  # gradients near zero must not slow the processor down
         self.model.train()
         reason = ""

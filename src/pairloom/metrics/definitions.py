@@ -31,6 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq, Levenshtein
 
+from pairloom.text.normal import normal_form
+
 Floats = NDArray[np.float64]
 
 
@@ -60,7 +62,7 @@ class Metric(Protocol):
 
 def normalize(text: str) -> str:
     """NFC, and one blank for every run of white space, none at the ends."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(normal_form("NFC", text).split())
 
 
 def reference_count(references: Sequence[Sequence[str]]) -> str:

@@ -156,12 +156,13 @@ class AttentionModel(Model):
     def _attend(self, queries: Tensor, memory: AttentionMemory) -> Tensor:
         """[B, T, H] → weights [B, T, S]: the dot product (Luong et al. 2015, equation 8), divided by the square root of
         its length when scaled (Vaswani et al. 2017, equation 1)."""
-        scores = queries @ memory.keys.transpose(1, 2)
+        scores: Tensor = queries @ memory.keys.transpose(1, 2)
         if self.settings.attention == "scaled_dot":
             scores = scores * self.settings.hidden**-0.5
-        hidden = ~memory.mask.unsqueeze(1)
-        return scores.float().masked_fill(hidden, float("-inf")).softmax(dim=2)
+        return scores.float().masked_fill(~memory.mask.unsqueeze(1), float("-inf")).softmax(dim=2)
 
     def _embed(self, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Looked up, brought to a deviation of 0.3 (the table has E^-1/2, for the output's sake), dropped out."""
-        return self.dropout(embedding(ids) * (0.3 * self.settings.embedding**0.5))
+        embedded: Tensor = embedding(ids) * (0.3 * self.settings.embedding**0.5)
+        dropped: Tensor = self.dropout(embedded)
+        return dropped

@@ -9,7 +9,6 @@ A pass streams: no more than a piece of a file is in memory. Held-out pairs are 
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from pairloom.text.formats import (
     parquet_rows,
     tsv_rows,
 )
+from pairloom.text.normal import Form, normal_form
 
 __all__ = ["HeldOut", "Lines", "Pair", "PairSource", "PairsSettings", "Problem", "open_pairs", "read_lines"]
 
@@ -75,15 +75,16 @@ class _Tally:
         if len(self.problems) < KEPT_PROBLEMS:
             self.problems.append(problem)
 
-    def normalise(self, form: Literal["NFC", "NFD", "NFKC", "NFKD"], row: Row) -> Row:
+    def normalise(self, form: Form, row: Row) -> Row:
         """The row in that normal form, counted if that changed it."""
         line, source, target = row
-        if unicodedata.is_normalized(form, source) and unicodedata.is_normalized(form, target):
+        normal = (line, normal_form(form, source), normal_form(form, target))
+        if normal == row:
             return row
         self.changed += 1
         if len(self.changed_lines) < KEPT_CHANGES:
             self.changed_lines.append(line)
-        return line, unicodedata.normalize(form, source), unicodedata.normalize(form, target)
+        return normal
 
 
 class PairSource:
@@ -254,7 +255,6 @@ class HeldOut:
         self._hash = blake2b(str(seed).encode(), digest_size=8)
 
     def __contains__(self, source: str) -> bool:
-        text = source if source.isascii() else unicodedata.normalize("NFC", source)
         digest = self._hash.copy()
-        digest.update(b"\0" + text.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0" + normal_form("NFC", source).encode("utf-8", "surrogatepass"))
         return int.from_bytes(digest.digest(), "big") < self._limit

@@ -6,7 +6,6 @@ N  usable pairs
 from __future__ import annotations
 
 import re
-import unicodedata
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairloom.text.findings import EXAMPLES, Seen
+from pairloom.text.normal import normal_form
 from pairloom.text.pairs import Pair, PairSource
 
 CODES = 0x110000
@@ -133,9 +133,7 @@ class Survey:
                 self.equal.add(line, source)
             if has_stray_spaces(source) or has_stray_spaces(target):
                 self.spaces.add(line, shown(pair))
-            if check_form and not (
-                unicodedata.is_normalized("NFC", source) and unicodedata.is_normalized("NFC", target)
-            ):
+            if check_form and (normal_form("NFC", source), normal_form("NFC", target)) != (source, target):
                 self.unnormal.add(line, shown(pair))
 
     @property

@@ -1,6 +1,6 @@
 """Defaults that fit the data: what a few thousand words need is not what thirty thousand sentences need.
 
-Every number here was found by measuring; docs/decisions/0002-defaults.md has the runs.
+Every number here was found by measuring; docs/decisions/0003-defaults-from-the-data.md has the runs.
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""Makes docs/RESULTS.md, and the table in both READMEs, from benchmarks/results/*.json: nothing in them is typed by hand.
+
+    python benchmarks/report.py            writes
+    python benchmarks/report.py --check    exits 1 if what is there is not what would be written
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+MARKERS = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
+
+# name → (what, metric, published or earlier figures beside it)
+WORKS: dict[str, tuple[str, str, str]] = {
+    "multi30k-20": (
+        "Multi30k German → English, test_2016, 20 minutes",
+        "bleu",
+        "a tutorial's LSTM with attention 28.3, its Transformer 36.5 (lower-cased)",
+    ),
+    "multi30k-5": ("the same, 5 minutes", "bleu", ""),
+    "kor": ("Korean pronunciation (SIGMORPHON 2020), 5 minutes", "wer", "the shared task's LSTM 46.89"),
+    "gre": ("Greek pronunciation (SIGMORPHON 2020), 5 minutes", "wer", "the shared task's LSTM 18.89"),
+    "quickstart-dates": ("dates in 17 languages → ISO 8601, 2.5 minutes", "exact", ""),
+    "quickstart-pronounce": (
+        "English pronunciation (CMUdict without stress), 7.5 minutes",
+        "wer",
+        "on other splits: Transformer 30.2, Phonetisaurus 33.9",
+    ),
+    "chatbot": ("Korean chat, 5 minutes", "chrf", ""),
+}
+
+HEAD = """# Results
+
+Made by `python benchmarks/report.py` from the files in `benchmarks/results/`, which `benchmarks/README.md` tells how to make again.
+Intervals are 95%, by bootstrap over lines. Two cores of a shared server processor (AMD Zen 4, AVX-512 with bf16), no GPU; one seed each, so a
+difference within an interval is none. Minutes are those of the run, preparation of the data included.
+
+"""
+
+
+def main() -> int:
+    """Writes, or compares."""
+    found = {name: json.loads(path.read_text("utf-8")) for name in WORKS if (path := RESULTS / f"{name}.json").exists()}
+    speed = RESULTS / "speed.json"
+    wanted = {ROOT / "docs" / "RESULTS.md": page(found, json.loads(speed.read_text("utf-8")) if speed.exists() else None)}
+    for name in ("README.md", "README.ko.md"):
+        text = (ROOT / name).read_text("utf-8")
+        wanted[ROOT / name] = MARKERS.sub(lambda match: match[1] + short_table(found) + match[2], text)
+    if "--check" in sys.argv:
+        stale = [str(path.name) for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
+        if stale:
+            print(f"not what benchmarks/report.py makes: {', '.join(stale)}", file=sys.stderr)
+        return 1 if stale else 0
+    for path, text in wanted.items():
+        path.write_text(text, "utf-8")
+    return 0
+
+
+def figure(result: dict[str, Any], metric: str) -> str:
+    """`BLEU 41.2 [39.5, 42.6]`"""
+    one = next(score for score in result["scores"] if score["metric"] == metric)
+    return f"{one['name']} {one['value']:.1f} [{one['low']:.1f}, {one['high']:.1f}]"
+
+
+def short_table(found: dict[str, dict[str, Any]]) -> str:
+    """The rows for the README."""
+    rows = [
+        f"| {what} | {figure(found[name], metric)} | {published} |"
+        for name, (what, metric, published) in WORKS.items()
+        if name in found
+    ]
+    return "\n".join(["| work | reached | published |", "|---|---|---|", *rows, ""])
+
+
+def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
+    """docs/RESULTS.md"""
+    parts = [HEAD + short_table(found)]
+    parts += [section(WORKS[name][0], result) for name, result in found.items()]
+    if speed is not None:
+        parts.append(speed_section(speed))
+    return "\n".join(parts)
+
+
+def section(title: str, result: dict[str, Any]) -> str:
+    """One work, whole."""
+    scores = [f"| {s['name']} | {s['value']:.2f} | {s['low']:.2f} to {s['high']:.2f} | {s['signature']} |" for s in result["scores"]]
+    versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+    lines = [
+        f"## {title}",
+        "",
+        f"    {result['command']}",
+        f"    {result['judged_by']}",
+        "",
+        "| metric | value | interval | signature |",
+        "|---|---|---|---|",
+        *scores,
+        "",
+        f"{result['lines']:,} lines judged; {result['parameters']:,} parameters, {result['updates']:,} updates in {result['minutes']:.1f} minutes, "
+        f"{result['precision']}, seed {result['seed']}, median {result['tokens_per_second']:,} target tokens/s in training; "
+        f"{versions}; commit {result['commit']}, {result['date']}.",
+        "",
+    ]
+    if "scored" in result:
+        lines += [f"Perplexity of the given answers: {result['scored']['perplexity']:.1f} a token.", ""]
+    if "samples" in result:
+        lines += ["| question | given answer | the model's reply |", "|---|---|---|"]
+        lines += [f"| {' | '.join(sample)} |" for sample in result["samples"]] + [""]
+    return "\n".join(lines)
+
+
+def speed_section(speed: dict[str, Any]) -> str:
+    """The first mark of speed beside the peers."""
+    rows = [f"| {row['what']} | {row['median']:,} | {row['low']:,} to {row['high']:,} | {row['beside']} |" for row in speed["rows"]]
+    return "\n".join(
+        ["## Speed: a first mark", "", speed["how"], "", "| what | tokens/s, median | least to most | peers, measured earlier on such a machine |",
+         "|---|---|---|---|", *rows, ""]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
