@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py --data DATA --runs RUNS [NAME ...]
 
-DATA is a folder that holds the data sets (see README.md beside this file); RUNS gets a folder for each model. A model that
-is finished in RUNS is not trained again, only judged, since the same `pairloom train` command is the same run.
+DATA is a folder that holds the data sets (see README.md beside this file); RUNS gets a folder for each model. A model
+that is finished in RUNS is not trained again, only judged, since the same `pairloom train` command is the same run.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def measure(name: str, data: Path, folder: Path) -> dict[str, Any]:
         "command": f"pairloom train {' '.join(chosen['train'])} --out {name}",
         "judged_by": f"pairloom evaluate {name} {' '.join([*chosen['test'], *chosen['options']])}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip(),
+        "commit": _commit(),
         "seed": trained["seed"],
         "versions": trained["versions"],
         "precision": trained["precision"],
@@ -89,7 +89,15 @@ def _replies(folder: Path, dev: Path) -> dict[str, Any]:
     scored = [json.loads(line) for line in _run("score", str(folder), str(dev), "--json").splitlines()]
     lines = [line.split("\t") for line in dev.read_text("utf-8").splitlines()[:20]]
     said = _run("generate", str(folder), "-", stdin="".join(f"{line[0]}\n" for line in lines)).splitlines()
-    return {"scored": scored[-1], "samples": [[line[0], line[1], reply] for line, reply in zip(lines, said, strict=True)]}
+    return {
+        "scored": scored[-1],
+        "samples": [[line[0], line[1], reply] for line, reply in zip(lines, said, strict=True)],
+    }
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE).stdout.strip()
 
 
 def pairloom(*words: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The two quickstarts, kept as results: benchmarks/results/quickstart-NAME.json.
 
-    python benchmarks/quickstarts.py --runs RUNS [dates] [pronounce]
+python benchmarks/quickstarts.py --runs RUNS [dates] [pronounce]
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
         training = json.loads((out / "model" / "training.json").read_text("utf-8"))
         log = [json.loads(line) for line in (out / "model" / "metrics.jsonl").read_text("utf-8").splitlines()]
         speeds = sorted(row["tokens_per_second"] for row in log if row["event"] == "step")
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=True, stdout=-1, text=True, cwd=HERE)
         result = {
             "name": f"quickstart-{kind}",
             "command": f"pairloom quickstart {kind}",

@@ -1,7 +1,7 @@
-"""Makes docs/RESULTS.md, and the table in both READMEs, from benchmarks/results/*.json: nothing in them is typed by hand.
+"""Makes docs/RESULTS.md, and the table in both READMEs, from benchmarks/results/*.json: none of it is typed.
 
-    python benchmarks/report.py            writes
-    python benchmarks/report.py --check    exits 1 if what is there is not what would be written
+python benchmarks/report.py            writes
+python benchmarks/report.py --check    exits 1 if what is there is not what would be written
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ WORKS: dict[str, tuple[str, str, str]] = {
 
 HEAD = """# Results
 
-Made by `python benchmarks/report.py` from the files in `benchmarks/results/`, which `benchmarks/README.md` tells how to make again.
-Intervals are 95%, by bootstrap over lines. Two cores of a shared server processor (AMD Zen 4, AVX-512 with bf16), no GPU; one seed each, so a
-difference within an interval is none. Minutes are those of the run, preparation of the data included.
+Made by `python benchmarks/report.py` from the files in `benchmarks/results/`; `benchmarks/README.md` tells how to
+make those again. Intervals are 95%, by bootstrap over lines. Two cores of a shared server processor (AMD Zen 4, AVX-512
+with bf16), no GPU; one seed each, so a difference within an interval is none. Minutes are those of the run, preparation
+of the data included.
 
 """
 
@@ -48,12 +49,16 @@ def main() -> int:
     """Writes, or compares."""
     found = {name: json.loads(path.read_text("utf-8")) for name in WORKS if (path := RESULTS / f"{name}.json").exists()}
     speed = RESULTS / "speed.json"
-    wanted = {ROOT / "docs" / "RESULTS.md": page(found, json.loads(speed.read_text("utf-8")) if speed.exists() else None)}
+    wanted = {
+        ROOT / "docs" / "RESULTS.md": page(found, json.loads(speed.read_text("utf-8")) if speed.exists() else None)
+    }
     for name in ("README.md", "README.ko.md"):
         text = (ROOT / name).read_text("utf-8")
         wanted[ROOT / name] = MARKERS.sub(lambda match: match[1] + short_table(found) + match[2], text)
     if "--check" in sys.argv:
-        stale = [str(path.name) for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
+        stale = [
+            str(path.name) for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text
+        ]
         if stale:
             print(f"not what benchmarks/report.py makes: {', '.join(stale)}", file=sys.stderr)
         return 1 if stale else 0
@@ -89,7 +94,10 @@ def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
 
 def section(title: str, result: dict[str, Any]) -> str:
     """One work, whole."""
-    scores = [f"| {s['name']} | {s['value']:.2f} | {s['low']:.2f} to {s['high']:.2f} | {s['signature']} |" for s in result["scores"]]
+    scores = [
+        f"| {s['name']} | {s['value']:.2f} | {s['low']:.2f} to {s['high']:.2f} | {s['signature']} |"
+        for s in result["scores"]
+    ]
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
     lines = [
         f"## {title}",
@@ -101,8 +109,9 @@ def section(title: str, result: dict[str, Any]) -> str:
         "|---|---|---|---|",
         *scores,
         "",
-        f"{result['lines']:,} lines judged; {result['parameters']:,} parameters, {result['updates']:,} updates in {result['minutes']:.1f} minutes, "
-        f"{result['precision']}, seed {result['seed']}, median {result['tokens_per_second']:,} target tokens/s in training; "
+        f"{result['lines']:,} lines judged; {result['parameters']:,} parameters, {result['updates']:,} updates "
+        f"in {result['minutes']:.1f} minutes, {result['precision']}, seed {result['seed']}, "
+        f"median {result['tokens_per_second']:,} target tokens/s in training; "
         f"{versions}; commit {result['commit']}, {result['date']}.",
         "",
     ]
@@ -116,9 +125,12 @@ def section(title: str, result: dict[str, Any]) -> str:
 
 def speed_section(speed: dict[str, Any]) -> str:
     """The first mark of speed beside the peers."""
-    rows = [f"| {row['what']} | {row['median']:,} | {row['low']:,} to {row['high']:,} | {row['beside']} |" for row in speed["rows"]]
+    rows = [
+        f"| {row['what']} | {row['median']:,} | {row['low']:,} to {row['high']:,} | {row['beside']} |"
+        for row in speed["rows"]
+    ]
     return "\n".join(
-        ["## Speed: a first mark", "", speed["how"], "", "| what | tokens/s, median | least to most | peers, measured earlier on such a machine |",
+        ["## Speed: a first mark", "", speed["how"], "", "| what | tokens/s, median | least to most | peers, tokens/s, measured earlier |",
          "|---|---|---|---|", *rows, ""]
     )  # fmt: skip
 

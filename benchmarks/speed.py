@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py --data DATA --model RUNS/multi30k-20 [--rounds 5]
 
-Training: Multi30k with the default sentence model (bi-LSTM 2 x 256, LSTM 512, embeddings 256, joint BPE of 8,000), target
-tokens a second with `</s>`, without padding. Answering: the 1,000 sentences of test_2016 through the torch engine.
+Training: Multi30k with the default sentence model (bi-LSTM 2 x 256, LSTM 512, embeddings 256, joint BPE of 8,000),
+target tokens a second with `</s>`, without padding. Answering: the 1,000 sentences of test_2016 through the torch engine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pairloom.workflow.events import Step
 
 HERE = Path(__file__).parent
 PEERS = {
-    "training": "OpenNMT-py without input feeding 2,410; fairseq 2,115; eole 1,700; a tutorial's loop 1,215; Marian 760",
+    "training": "OpenNMT-py without input feeding 2,410; fairseq 2,115; eole 1,700; a tutorial 1,215; Marian 760",
     "greedy, batch of 64": "CTranslate2 int8 (small Transformer) 15,600; fairseq RNN 4,173; OpenNMT-py RNN 2,966",
     "beam 5, batch of 64": "CTranslate2 int8 3,515; fairseq RNN 1,416; OpenNMT-py RNN 1,276",
     "greedy, one at a time": "CTranslate2 int8 3,018; fairseq RNN 270; OpenNMT-py RNN 237",
@@ -62,8 +62,8 @@ def main() -> None:
         for name, values in found.items()
     ]
     how = (
-        f"`python benchmarks/speed.py`, {given.rounds} rounds in turn, torch engine, two threads. The peers were not run in the same "
-        "sitting, so take the order of magnitude only."
+        f"`python benchmarks/speed.py`, {given.rounds} rounds in turn, torch engine, two threads. The peers were not "
+        "run in the same sitting, so take the order of magnitude only."
     )
     content: dict[str, Any] = {"how": how, "rows": rows}
     (HERE / "results" / "speed.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")

@@ -236,11 +236,12 @@ def test_checkpoints_come_as_events_and_two_are_kept(tmp_path: Path) -> None:
 
 
 def test_the_schedule_rises_and_ends_at_zero() -> None:
-    rates = [learning_rate(0.1, step, 10, step / 100) for step in range(1, 101)]
-    assert rates[0] == pytest.approx(0.1 * 0.1 * 0.99)
+    rates = [learning_rate(0.1, step, 10, step / 1000) for step in range(1, 1001)]
+    assert rates[0] == pytest.approx(0.1 * 0.1 * 0.999)
     assert max(rates) == rates[9]
     assert rates[-1] == 0.0
     assert learning_rate(0.1, 1, 0, 0.0) == 0.1
+    assert learning_rate(0.1, 10, 300, 0.1) == pytest.approx(0.09)  # a short budget has a short warm-up
 
 
 def test_the_average_of_a_constant_is_that_constant_and_of_a_ramp_lags_a_tenth() -> None:

@@ -15,6 +15,7 @@ from pairloom.errors import DataError, UsageError
 from pairloom.folder import load_folder
 from pairloom.workflow import events as ev
 from pairloom.workflow.plan import make_plan
+from pairloom.workflow.run import _spent
 from pairloom.workflow.settings import RunSettings
 
 SMALL: dict[str, Any] = {
@@ -104,6 +105,8 @@ def test_sampling_does_not_depend_on_the_window(model: pairloom.Model, monkeypat
     whole = model.generate(texts, sample=True, seed=3, batch=4)
     monkeypatch.setattr("pairloom.decoding.generator.WINDOW", 1)
     assert model.generate(texts, sample=True, seed=3, batch=4) == whole
+    parts = [*model.outputs(texts[:7], sample=True, seed=3), *model.outputs(texts[7:], first=7, sample=True, seed=3)]
+    assert [output.text for output in parts] == whole
     assert len(set(model.generate(["abc"] * 8, sample=True, temperature=3.0))) > 1
 
 
@@ -133,15 +136,44 @@ def stopping_after(count: int) -> Iterator[bool]:
 def test_a_stopped_run_goes_on_and_ends_the_same(pairs: Path, tmp_path: Path) -> None:
     whole = pairloom.train(pairs, out=tmp_path / "whole", steps=24, **SMALL)
     asked = stopping_after(30)
-    *_, last = pairloom.training(pairs, out=tmp_path / "parts", steps=24, stop=lambda: next(asked), **SMALL)
+    *_, last, farewell = pairloom.training(pairs, out=tmp_path / "parts", steps=24, stop=lambda: next(asked), **SMALL)
     assert isinstance(last, ev.Finished)
     assert last.reason == "asked"
+    assert 0 < last.step < 24
+    assert isinstance(farewell, ev.Interrupted)
+    assert "the same command goes on from there" in farewell.message
     first, *_ = pairloom.training(pairs, out=tmp_path / "parts", steps=24, **SMALL)
     assert isinstance(first, ev.Prepared)
     assert first.resumed_at == last.step
     parts = pairloom.train(pairs, out=tmp_path / "parts", steps=24, **SMALL)
     for name, tensor in whole.folder.model.state_dict().items():
         assert tensor.equal(parts.folder.model.state_dict()[name]), name
+
+
+def test_a_stop_during_the_preparation_leaves_a_run_that_begins_again(pairs: Path, tmp_path: Path) -> None:
+    for calls in range(6):  # each pass over the pairs asks once, for so few of them
+        asked = stopping_after(calls)
+        *_, last = pairloom.training(pairs, out=tmp_path / "m", steps=5, stop=asked.__next__, **SMALL)
+        assert isinstance(last, ev.Interrupted), calls
+    assert pairloom.train(pairs, out=tmp_path / "m", steps=5, **SMALL).folder.training["result"]["step"] == 5
+
+
+def test_a_run_that_ended_before_it_was_judged_is_judged_by_the_next_call(pairs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    for event in pairloom.training(pairs, out=out, steps=10, **SMALL):
+        if isinstance(event, ev.Written):
+            break  # what a crash would do here
+    assert "development" not in load_folder(out).training
+    before = load_folder(out).model.state_dict()
+    again = pairloom.train(pairs, out=out, steps=10, **SMALL)
+    assert again.folder.training["development"]["scores"]
+    assert all(tensor.equal(before[name]) for name, tensor in again.folder.model.state_dict().items())
+    assert not (out / "checkpoints").exists()
+
+
+def test_preparation_never_takes_the_whole_budget() -> None:
+    assert _spent(RunSettings(pairs=("x",), minutes=1), 500.0) == 30.0
+    assert _spent(RunSettings(pairs=("x",), minutes=1), 5.0) == 5.0
 
 
 def test_a_finished_run_is_left_alone(model: pairloom.Model, pairs: Path) -> None:

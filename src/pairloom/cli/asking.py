@@ -110,19 +110,19 @@ def _windows(
 
     batch = decoding.get("batch", model.folder.generation.get("batch", 64))
     most = 1 if one_by_one else WINDOW * max(1, batch)
-    if file == STDIN and not decoding.get("sample"):
-        return arriving(lines, most)
-    return windows(lines, most)  # a draw depends on the place in its window: no clock may decide which lines share one
+    return arriving(lines, most) if file == STDIN else windows(lines, most)
 
 
 def _answers(
     model: Model, parts: Iterator[list[str]], prefix: str, decoding: dict[str, Any], counter: _Counter
 ) -> Iterator[Output]:
     """The outputs, flushed window by window."""
+    first = 0
     for part in parts:
-        yield from model.outputs(part, prefix, **decoding)
+        yield from model.outputs(part, prefix, first, **decoding)
         sys.stdout.flush()
         counter.add(len(part))
+        first += len(part)
 
 
 def _as_json(output: Output) -> dict[str, Any]:

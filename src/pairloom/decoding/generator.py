@@ -92,14 +92,16 @@ class Generator:
             known = {name: value for name, value in known.items() if name not in ("beam", "length_penalty", "patience")}
         return DecodingSettings(**{**known, **{name: value for name, value in asked.items() if value is not None}})
 
-    def generate(self, texts: Iterable[str], settings: DecodingSettings, prefix: str = "") -> Iterator[Output]:
+    def generate(
+        self, texts: Iterable[str], settings: DecodingSettings, prefix: str = "", first: int = 0
+    ) -> Iterator[Output]:
         """One output for each text, in order; lazily, a window of `WINDOW` batches at a time.
 
-        `prefix` is what every output begins with.
+        `prefix` is what every output begins with; `first` is the place of the first text in a longer input, so that
+        sampling draws the same for a text wherever that input is cut.
         """
         texts = iter(texts)
         forced = self.folder.target.encode(self._normal(prefix)) if prefix else []
-        first = 0
         while window := list(islice(texts, WINDOW * settings.batch)):
             yield from self._window(window, settings, forced, first)
             first += len(window)
@@ -109,7 +111,13 @@ class Generator:
         encoded = self.folder.source.encode_all([self._normal(texts[place]) for place in filled])
         most = self.folder.settings.source.max_tokens
         sources = [ids[:most] for ids in encoded]
-        found = loop.generate(self.model, sources, settings=settings, prefixes=[prefix] * len(sources), first=first)
+        found = loop.generate(
+            self.model,
+            sources,
+            settings=settings,
+            prefixes=[prefix] * len(sources),
+            numbers=[first + place for place in filled],
+        )
         outputs = [Output(text) for text in texts]
         for place, ids, hypotheses in zip(filled, encoded, found, strict=True):
             candidates = [self._candidate(hypothesis) for hypothesis in hypotheses]

@@ -109,16 +109,16 @@ def generate(
     *,
     settings: DecodingSettings,
     prefixes: Sequence[Sequence[int]] | None = None,  # one for each source: what its output must begin with
-    first: int = 0,  # the place of the first source in a longer input: random streams are named by it
+    numbers: Sequence[int] | None = None,  # what random streams are named by, all different; default: the places
 ) -> list[list[Hypothesis]]:
     """The `nbest` outputs of each source (fewer if there are no more), best first, in the order of the input."""
-    sentences = prepare(sources, settings, prefixes, first)
-    results: list[list[Hypothesis]] = [[] for _ in sources]
+    sentences = prepare(sources, settings, prefixes, numbers)
+    results: dict[int, list[Hypothesis]] = {}
     with evaluating(model):
         for event in run(model, sentences, chooser_of(settings), settings.batch):
             if isinstance(event, Finished):
-                results[event.number - first] = event.hypotheses
-    return results
+                results[event.number] = event.hypotheses
+    return [results[sentence.number] for sentence in sentences]
 
 
 def stream(
@@ -160,7 +160,7 @@ def prepare(
     sources: Sequence[Sequence[int]],
     settings: DecodingSettings,
     prefixes: Sequence[Sequence[int]] | None,
-    first: int = 0,
+    numbers: Sequence[int] | None = None,
 ) -> list[Sentence]:
     """Sources with prefixes and limits. Raises UsageError for prefixes that cannot be."""
     prefixes = [()] * len(sources) if prefixes is None else prefixes
@@ -173,8 +173,8 @@ def prepare(
         raise UsageError(
             f"<pad>, <s> or </s> in the prefix of source {', '.join(wrong[:10])} (counted from 0): leave it out."
         )
-    both = zip(sources, prefixes, strict=True)
+    names = range(len(sources)) if numbers is None else numbers
     return [
         Sentence(number, source, prefix, settings.limit(len(source)))
-        for number, (source, prefix) in enumerate(both, start=first)
+        for number, source, prefix in zip(names, sources, prefixes, strict=True)
     ]

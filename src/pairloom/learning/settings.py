@@ -17,7 +17,7 @@ class TrainingSettings(BaseModel):
     steps: int | None = Field(None, ge=1, le=10**9, description="budget in updates of the weights")
 
     learning_rate: float = Field(2e-3, gt=0, le=1, description="peak of the learning rate")
-    warmup: int = Field(300, ge=0, description="steps from zero to the peak (at most a tenth of a budget in steps)")
+    warmup: int = Field(300, ge=0, description="updates from zero to the peak, at most a tenth of the budget")
     betas: tuple[float, float] = Field((0.9, 0.98), description="AdamW's decay of its two moments (Vaswani 2017, 5.3)")
     weight_decay: float = Field(0.01, ge=0, le=1, description="decoupled weight decay (Loshchilov & Hutter 2019)")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of probability spread out (Szegedy 2016, 7)")

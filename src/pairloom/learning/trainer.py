@@ -178,8 +178,7 @@ class Trainer:
 
     def _learning_rate(self) -> float:
         s = self.settings
-        warmup = s.warmup if s.steps is None else min(s.warmup, s.steps // 10)
-        return learning_rate(s.learning_rate, self.progress.step + 1, warmup, self._share_spent())
+        return learning_rate(s.learning_rate, self.progress.step + 1, s.warmup, self._share_spent())
 
     def _validation_due(self) -> bool:
         return self._share_spent() * self.settings.validations >= self.progress.validations + 1

@@ -10,7 +10,19 @@ from pairloom.learning.events import Event as TrainingEvent
 from pairloom.learning.events import Finished, Note, Sample, Saved, Step, Validation
 from pairloom.metrics import Score
 
-__all__ = ["Evaluated", "Event", "Finished", "Note", "Prepared", "Sample", "Saved", "Step", "Validation", "Written"]
+__all__ = [
+    "Evaluated",
+    "Event",
+    "Finished",
+    "Interrupted",
+    "Note",
+    "Prepared",
+    "Sample",
+    "Saved",
+    "Step",
+    "Validation",
+    "Written",
+]
 
 
 @dataclass(frozen=True)
@@ -37,4 +49,11 @@ class Evaluated:
     pairs: int
 
 
-Event = Prepared | TrainingEvent | Written | Evaluated
+@dataclass(frozen=True)
+class Interrupted:
+    """Somebody asked to stop; what has been done is saved. The last event."""
+
+    message: str  # how to go on
+
+
+Event = Prepared | TrainingEvent | Written | Evaluated | Interrupted

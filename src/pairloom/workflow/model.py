@@ -46,9 +46,9 @@ class Model:
         """The best output for each text, in order; a blank text gives "". Settings: see `DecodingSettings`."""
         return [output.text for output in self.outputs(texts, **settings)]
 
-    def outputs(self, texts: Iterable[str], prefix: str = "", **settings: Any) -> Iterator[Output]:
-        """The outputs with tokens, scores and n-best candidates, lazily."""
-        return self._generator.generate(texts, self._settings(settings), prefix)
+    def outputs(self, texts: Iterable[str], prefix: str = "", first: int = 0, **settings: Any) -> Iterator[Output]:
+        """The outputs with tokens, scores and n-best candidates, lazily. `first`: see `Generator.generate`."""
+        return self._generator.generate(texts, self._settings(settings), prefix, first)
 
     def stream(self, text: str, **settings: Any) -> Iterator[str]:
         """One output piece by piece, by greedy search (or with `sample=True`)."""
@@ -156,9 +156,6 @@ def train(
         for event in training(pairs, out=out, stop=stop, **settings):
             if on_event is not None:
                 on_event(event)
-            if isinstance(event, ev.Finished) and event.reason == "asked":
-                raise InterruptedRunError(
-                    f"stopped after {event.step:,} updates; everything is saved: the same command goes on from there",
-                    stop.exit_code,
-                )
+            if isinstance(event, ev.Interrupted):
+                raise InterruptedRunError(event.message, stop.exit_code)
     return load(out)

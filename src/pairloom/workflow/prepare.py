@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -47,36 +47,51 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Data:
-    """The pairs, and which of them are for development."""
+    """The pairs, and which of them are for development. Every pass can be stopped."""
 
     pairs: PairSource
     dev: PairSource | None
     held_out: HeldOut | None
+    stop: Callable[[], bool]
 
     def training(self) -> Iterator[Pair]:
         """Pairs to learn from."""
-        return (pair for pair in self.pairs if self.held_out is None or pair.source not in self.held_out)
+        read = stoppable(self.pairs, self.stop)
+        return (pair for pair in read if self.held_out is None or pair.source not in self.held_out)
 
     def development(self) -> Iterator[Pair]:
         """Pairs to judge by: no source of theirs is among the held-in ones."""
         if self.dev is not None:
-            return iter(self.dev)
-        return (pair for pair in self.pairs if self.held_out is not None and pair.source in self.held_out)
+            return stoppable(self.dev, self.stop)
+        read = stoppable(self.pairs, self.stop)
+        return (pair for pair in read if self.held_out is not None and pair.source in self.held_out)
 
     def digest(self) -> dict[str, str]:
         """SHA-256 of the files."""
         return {"pairs": self.pairs.digest()} | ({"dev": self.dev.digest()} if self.dev else {})
 
 
-def open_data(settings: RunSettings) -> Data:
+class StopAskedError(Exception):
+    """Somebody asked to stop in the middle of a pass."""
+
+
+def stoppable(pairs: Iterable[Pair], stop: Callable[[], bool]) -> Iterator[Pair]:
+    """The pairs; raises StopAskedError soon after `stop` has said so."""
+    for number, pair in enumerate(pairs):
+        if number % 4096 == 0 and stop():
+            raise StopAskedError
+        yield pair
+
+
+def open_data(settings: RunSettings, stop: Callable[[], bool] = lambda: False) -> Data:
     """Opens the files; decides what is held out when there are no development pairs."""
     reading = PairsSettings(normal_form=settings.normal_form, strict=settings.strict)
     pairs = open_pairs(settings.pairs, reading)
     if settings.dev:
-        return Data(pairs, open_pairs(settings.dev, reading), None)
-    count = sum(1 for _ in pairs)
+        return Data(pairs, open_pairs(settings.dev, reading), None, stop)
+    count = sum(1 for _ in stoppable(pairs, stop))
     share = min(settings.dev_share, LARGEST_SLICE / count)
-    return Data(pairs, None, HeldOut(share, settings.seed))
+    return Data(pairs, None, HeldOut(share, settings.seed), stop)
 
 
 def prepare(settings: RunSettings, data: Data, out: Path) -> Prepared:

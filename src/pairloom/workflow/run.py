@@ -40,7 +40,7 @@ from pairloom.text.corpus import Corpus
 from pairloom.version import __version__
 from pairloom.workflow import events as ev
 from pairloom.workflow.card import write_card_and_curve
-from pairloom.workflow.prepare import Data, Prepared, open_data, prepare
+from pairloom.workflow.prepare import Data, Prepared, StopAskedError, open_data, prepare
 from pairloom.workflow.settings import RunSettings
 
 WRITTEN = (
@@ -48,6 +48,8 @@ WRITTEN = (
     "training.json", "metrics.jsonl", "README.md", "curve.png", "MANIFEST.sha256",
 )  # fmt: skip
 """What a run writes into its folder, beside `corpus/` and `checkpoints/`; `--fresh` removes exactly these."""
+
+NOTHING_LOST = "stopped while the data was being prepared; the same command begins where that was"
 
 JUDGED_PAIRS = 1000
 """Development pairs that the finished model answers for its score, at most."""
@@ -60,7 +62,7 @@ def run(
 
     Where `out` holds the same run unfinished, goes on from its newest checkpoint. Raises UsageError, naming the
     difference, where it holds another one; `fresh` removes that first. `stop` is asked after every update: when it
-    says True the state is saved, and the last event is a `Finished` with the reason "asked".
+    says True the state is saved, and the last event is `Interrupted`.
     """
     began, out = time.monotonic(), Path(out)
     with locked(out):
@@ -68,14 +70,22 @@ def run(
             clear(out)
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        data = open_data(settings)
+        try:
+            data = open_data(settings, stop)
+        except StopAskedError:
+            yield ev.Interrupted(NOTHING_LOST)
+            return
         record = _record(settings, data)
         refuse_another_run(out, record, fresh)
-        if is_model(out):
+        if is_model(out) and "development" in read_json(out / "training.json"):
             return
         if not (out / "training.json").exists():
             write_json(out / "training.json", record)
-        prepared = prepare(settings, data, out)
+        try:
+            prepared = prepare(settings, data, out)
+        except StopAskedError:
+            yield ev.Interrupted(NOTHING_LOST)
+            return
         torch.manual_seed(settings.seed)
         model = build_model(prepared.folder).to(prepared.device)
         feed = Feed(prepared.train, prepared.development, prepared.plan.training, prepared.device)
@@ -86,7 +96,7 @@ def run(
             checkpoints=out / "checkpoints",
             sample=lambda current: _samples(prepared, current),
             stop=stop,
-            spent=time.monotonic() - began,
+            spent=_spent(settings, time.monotonic() - began),
         )
         notes: list[str] = []
         checkpoint = newest_checkpoint(out / "checkpoints", notes.append)
@@ -99,8 +109,16 @@ def run(
         yield ev.Prepared((*prepared.lines, *notes), facts, trainer.progress.step)
         finished = yield from _train(trainer, out)
         if finished.reason == "asked":
+            yield ev.Interrupted(
+                f"stopped after {finished.step:,} updates; everything is saved: the same command goes on from there"
+            )
             return
         yield from _finish(out, trainer, prepared, {**record, **facts}, finished)
+
+
+def _spent(settings: RunSettings, preparation: float) -> float:
+    """Seconds of the budget that preparing the data has used: never so many that none are left to learn in."""
+    return preparation if settings.minutes is None else min(preparation, 0.5 * settings.minutes * 60)
 
 
 def clear(out: Path) -> None:
