@@ -60,13 +60,16 @@ def measure(name: str, data: Path, folder: Path) -> dict[str, Any]:
     """Trains (or finds) one model, judges it, and returns all that is worth keeping."""
     chosen = MEASUREMENTS[name]
     trained = pairloom("train", *_places(chosen["train"], data), "--out", str(folder))
+    trained_at = folder.with_suffix(".commit")  # beside the folder, for a later judgement of the same model
+    if not trained["finished_before"]:
+        trained_at.write_text(_commit(), "utf-8")
     judged = pairloom("evaluate", str(folder), *_places(chosen["test"], data), *chosen["options"])
     result: dict[str, Any] = {
         "name": name,
         "command": f"pairloom train {' '.join(chosen['train'])} --out {name}",
         "judged_by": f"pairloom evaluate {name} {' '.join([*chosen['test'], *chosen['options']])}",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": _commit(),
+        "commit": trained_at.read_text("utf-8").strip(),
         "seed": trained["seed"],
         "versions": trained["versions"],
         "precision": trained["precision"],

@@ -95,7 +95,7 @@ def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
 def section(title: str, result: dict[str, Any]) -> str:
     """One work, whole."""
     scores = [
-        f"| {s['name']} | {s['value']:.2f} | {s['low']:.2f} to {s['high']:.2f} | {s['signature']} |"
+        f"| {s['name']} | {s['value']:.2f} | {s['low']:.2f} to {s['high']:.2f} | {escaped(s['signature'])} |"
         for s in result["scores"]
     ]
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
@@ -119,8 +119,13 @@ def section(title: str, result: dict[str, Any]) -> str:
         lines += [f"Perplexity of the given answers: {result['scored']['perplexity']:.1f} a token.", ""]
     if "samples" in result:
         lines += ["| question | given answer | the model's reply |", "|---|---|---|"]
-        lines += [f"| {' | '.join(sample)} |" for sample in result["samples"]] + [""]
+        lines += [f"| {' | '.join(map(escaped, sample))} |" for sample in result["samples"]] + [""]
     return "\n".join(lines)
+
+
+def escaped(text: str) -> str:
+    """Text for a cell of a table."""
+    return text.replace("|", "\\|")
 
 
 def speed_section(speed: dict[str, Any]) -> str:
@@ -130,9 +135,17 @@ def speed_section(speed: dict[str, Any]) -> str:
         for row in speed["rows"]
     ]
     return "\n".join(
-        ["## Speed: a first mark", "", speed["how"], "", "| what | tokens/s, median | least to most | peers, tokens/s, measured earlier |",
-         "|---|---|---|---|", *rows, ""]
-    )  # fmt: skip
+        [
+            "## Speed: a first mark",
+            "",
+            speed["how"],
+            "",
+            "| what | tokens/s, median | least to most | peers, tokens/s, measured earlier |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/speed.py --data DATA --model RUNS/multi30k-20 [--rounds 5]
 
 Training: Multi30k with the default sentence model (bi-LSTM 2 x 256, LSTM 512, embeddings 256, joint BPE of 8,000),
-target tokens a second with `</s>`, without padding. Answering: the 1,000 sentences of test_2016 through the torch engine.
+target tokens a second with `</s>`, without padding. Answering: test_2016 through the torch engine.
 """
 
 from __future__ import annotations

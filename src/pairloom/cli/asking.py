@@ -26,7 +26,8 @@ from pairloom.errors import UsageError
 from pairloom.text.files import STDIN
 
 if TYPE_CHECKING:
-    from pairloom.decoding.generator import Explanation, Output
+    from pairloom.decoding.explanation import Explanation
+    from pairloom.decoding.generator import Output
     from pairloom.text.files import Lines
     from pairloom.workflow.model import Model
 
@@ -210,6 +211,8 @@ def add_attend(parser: Parser) -> None:
     parser.add_argument("text", metavar="TEXT", help="the source")
     parser.add_argument("--target", metavar="TEXT", help="what to explain; default: the model's own output")
     parser.add_argument("--out", metavar="FILE", help="the picture: .png, .svg or .html (there, point at a token)")
+    text = "draw words, not the pieces that they are made of"
+    parser.add_argument("--words", action="store_true", help=text)
     add_json(parser)
     add_search(parser)
     add_machine(parser)
@@ -221,6 +224,7 @@ def attend(
     text: str,
     target: str | None,
     out: str | None,
+    words: bool,
     as_json: bool,
     decoding: dict[str, Any],
     later: dict[str, Any],
@@ -234,6 +238,9 @@ def attend(
     model = open_model(directory, later, threads)
     explained = model.explain(_whole(text), None if target is None else _whole(target), **decoding)
     sides = (explained.attention, explained.source_tokens, explained.tokens)
+    if words:
+        source_words, target_words, between = explained.by_words()
+        sides = (between, source_words, target_words)
     if out is not None:
         draw_attention(*sides, out, title=f"{explained.source} → {explained.text}", score=explained.score)
     if as_json:

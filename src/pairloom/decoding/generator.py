@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from pairloom.decoding import loop
 from pairloom.decoding.choosers import Hypothesis
+from pairloom.decoding.explanation import Array, Explanation
 from pairloom.decoding.inputs import device_of, evaluating, pad_rows, source_batch
 from pairloom.decoding.scoring import TargetScore, score_targets
 from pairloom.decoding.settings import DecodingSettings
@@ -30,8 +30,6 @@ from pairloom.text.tokenizer import Tokenizer
 
 WINDOW = 32
 """Batches of input that are read ahead, so that sentences of like length can be decoded together."""
-
-Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -57,25 +55,6 @@ class Output:
     def text(self) -> str:
         """The best candidate; empty for a blank input."""
         return self.candidates[0].text if self.candidates else ""
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """One pair as the model sees it under teacher forcing."""
-
-    source: str
-    text: str  # the target
-    source_tokens: list[str]  # S tokens, the last is `</s>`
-    tokens: list[str]  # T tokens, the last is `</s>`
-    source_spans: list[tuple[int, int]]  # where each source token stands in `source`; `</s>` at its end
-    attention: Array  # [T, S]
-    scores: list[float]  # [T] log-probability of each token
-    alternatives: list[list[tuple[str, float]]]  # [T] the most probable tokens at each step, with their probability
-
-    @property
-    def score(self) -> float:
-        """log P(target | source)."""
-        return sum(self.scores)
 
 
 class Generator:
@@ -178,13 +157,15 @@ class Generator:
             raise UsageError(f"a model of kind {self.folder.settings.kind!r} has no attention to show")
         best = log_probs.topk(min(5, log_probs.shape[1]), dim=1)
         said = [*target_ids, EOS]
-        normal = self._normal(text)
+        normal, target_text = self._normal(text), self.folder.target.decode(target_ids)
         return Explanation(
             source=normal,
-            text=self.folder.target.decode(target_ids),
+            text=target_text,
             source_tokens=[*self.folder.source.tokens(source), "</s>"],
             tokens=[*self.folder.target.tokens(target_ids), "</s>"],
             source_spans=[*self.folder.source.offsets(normal)[: len(source)], (len(normal), len(normal))],
+            source_words=[*self.folder.source.spans(normal)[: len(source)], (len(normal), len(normal))],
+            words=self._words(target_text, target_ids),
             attention=step.attention[0].float().cpu().numpy(),
             scores=log_probs[torch.arange(len(said)), torch.tensor(said)].tolist(),
             alternatives=[
@@ -192,6 +173,15 @@ class Generator:
                 for ids, probabilities in zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
             ],
         )
+
+    def _words(self, text: str, ids: list[int]) -> list[tuple[int, int]]:
+        """The word around each target token; each its own where the model has spelt the text in an unusual way."""
+        target = self.folder.target
+        spans = target.spans(text) if target.encode(text) == ids else []
+        if len(spans) != len(ids):
+            ends = [len(target.decode(ids[: count + 1])) for count in range(len(ids))]
+            spans = list(zip([0, *ends], ends, strict=False))
+        return [*spans, (len(text), len(text))]
 
     def _source_ids(self, text: str) -> list[int]:
         return self.folder.source.encode(self._normal(text))[: self.folder.settings.source.max_tokens]

@@ -102,8 +102,11 @@ class AttentionModel(Model):
         return self.settings.attention == "scaled_dot" or annotation != self.settings.hidden
 
     def _initialise(self) -> None:
-        """Embeddings N(0, 1/E), so that tied logits start with unit variance; LSTMs as `initialise_lstm` says; the other
-        matrices after Glorot & Bengio 2010: with torch's smaller ones the attention stays even for hundreds of updates."""
+        """Embeddings N(0, 1/E), so that tied logits start with unit variance; LSTMs as `initialise_lstm` says.
+
+        The other matrices after Glorot & Bengio 2010: with torch's smaller ones the attention stays nearly even, and so
+        teaches nothing, for hundreds of updates.
+        """
         for embedding in (self.target_embedding, self.source_embedding):
             if embedding is not None:
                 nn.init.normal_(embedding.weight, std=self.settings.embedding**-0.5)

@@ -109,7 +109,14 @@ def _draw_loss(axes: Axes, training: Curve, development: Curve, best: float | No
     (steps, losses), smooth = _thinned(training), _smoothed(_thinned(training)[1])
     if len(steps):
         axes.plot(steps, losses, color=ACCENT, alpha=0.25, linewidth=0.7)
-        axes.plot(steps, smooth, color=ACCENT, linewidth=1.8, label="training", marker="o" if len(steps) == 1 else None)
+        axes.plot(
+            steps,
+            smooth,
+            color=ACCENT,
+            linewidth=1.8,
+            label="training (smoothed targets, dropout)",
+            marker="o" if len(steps) == 1 else None,
+        )
     if len(development[0]):
         axes.plot(*development, color=SECOND, linewidth=1.8, marker="o", markersize=3.5, label="development")
     if len(steps) or len(development[0]):  # one early peak must not flatten all the rest

@@ -9,6 +9,8 @@ from pairloom.folder import FolderSettings
 from pairloom.pictures import draw_curve
 from pairloom.storage import write_file
 
+BAR = "\\|"  # a bar within a cell of a table
+
 TEMPLATE = """---
 library_name: pairloom
 pipeline_tag: text2text-generation
@@ -19,7 +21,7 @@ tags:
 
 # {name}
 
-A {kind} model that turns {source} sequences into {target} sequences, trained with pairloom {version}.
+An encoder-decoder of kind `{kind}`: {source} sequences in, {target} sequences out. Trained with pairloom {version}.
 
 ```
 pairloom generate {name} --beam 5 < sources.txt
@@ -61,7 +63,7 @@ def card(name: str, settings: FolderSettings, facts: dict[str, Any]) -> str:
     """The text of the card."""
     judged = facts.get("development", {"pairs": 0, "scores": []})
     scores = [
-        f"| {s['name']} | {s['value']:.2f} | {s['low']:.2f} to {s['high']:.2f} | {s['signature']} |"
+        f"| {s['name']} | {s['value']:.2f} | {s['low']:.2f} to {s['high']:.2f} | {s['signature'].replace('|', BAR)} |"
         for s in judged["scores"]
     ]
     table = (

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from pairloom.decoding.generator import Explanation, Generator, Output
+from pairloom.decoding.explanation import Explanation
+from pairloom.decoding.generator import Generator, Output
 from pairloom.errors import InterruptedRunError, UsageError
 from pairloom.folder import ModelFolder, explain, load_folder
 from pairloom.metrics import Example, LengthRow, Score, by_length, default_metrics, score, worst

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pairloom.decoding.generator import Explanation
+from pairloom.decoding.explanation import Explanation
 from pairloom.errors import UsageError
 from pairloom.folder import is_model, write_json
 from pairloom.metrics import Score
