@@ -73,6 +73,7 @@ def measure(name: str, data: Path, folder: Path) -> dict[str, Any]:
         "seed": trained["seed"],
         "versions": trained["versions"],
         "precision": trained["precision"],
+        "threads": json.loads((folder / "training.json").read_text("utf-8"))["machine"]["threads"],
         "parameters": trained["parameters"],
         "updates": trained["result"]["step"],
         "minutes": round(trained["result"]["seconds"] / 60, 2),

@@ -38,6 +38,7 @@ def main() -> None:
             "seed": training["seed"],
             "versions": training["versions"],
             "precision": training["precision"],
+            "threads": training["machine"]["threads"],
             "parameters": training["parameters"],
             "updates": training["result"]["step"],
             "minutes": round(training["result"]["seconds"] / 60, 2),

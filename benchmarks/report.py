@@ -110,7 +110,8 @@ def section(title: str, result: dict[str, Any]) -> str:
         *scores,
         "",
         f"{result['lines']:,} lines judged; {result['parameters']:,} parameters, {result['updates']:,} updates "
-        f"in {result['minutes']:.1f} minutes, {result['precision']}, seed {result['seed']}, "
+        f"in {result['minutes']:.1f} minutes, {result['precision']}, threads: {result['threads']}, "
+        f"seed {result['seed']}, "
         f"median {result['tokens_per_second']:,} target tokens/s in training; "
         f"{versions}; commit {result['commit']}, {result['date']}.",
         "",
