@@ -227,6 +227,15 @@ def test_minutes_are_kept_and_earlier_sittings_count(tmp_path: Path) -> None:
     assert now[0] < 40
 
 
+def test_a_budget_in_minutes_ends_after_so_many_passes_if_told_so(tmp_path: Path) -> None:
+    one = trainer(tmp_path, steps=None, minutes=60, most_epochs=3)
+    steps = [event for event in one.events() if isinstance(event, Step | Finished)]
+    assert one.progress.step == 3 * 7
+    assert steps[-1].step == 21
+    rates = [event.learning_rate for event in steps if isinstance(event, Step)]
+    assert rates[-1] < 0.2 * one.settings.learning_rate
+
+
 def test_checkpoints_come_as_events_and_two_are_kept(tmp_path: Path) -> None:
     events = list(trainer(tmp_path).events())
     assert len([event for event in events if isinstance(event, Saved)]) == 5  # at each validation but the last

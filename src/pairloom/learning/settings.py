@@ -16,6 +16,10 @@ class TrainingSettings(BaseModel):
     epochs: int | None = Field(None, ge=1, le=10**6, description="budget in passes over the training pairs")
     steps: int | None = Field(None, ge=1, le=10**9, description="budget in updates of the weights")
 
+    most_epochs: int | None = Field(
+        None, ge=1, description="a budget in minutes also ends, its learning rate at zero, after so many passes"
+    )
+
     learning_rate: float = Field(2e-3, gt=0, le=1, description="peak of the learning rate")
     warmup: int = Field(300, ge=0, description="updates from zero to the peak, at most a tenth of the budget")
     betas: tuple[float, float] = Field((0.9, 0.98), description="AdamW's decay of its two moments (Vaswani 2017, 5.3)")

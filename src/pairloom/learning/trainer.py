@@ -169,10 +169,12 @@ class Trainer:
     def _share_spent(self) -> float:
         """Share of the budget that is spent, 0 to 1."""
         s, p = self.settings, self.progress
+        passes = p.epoch + p.batch / self.feed.batches(p.epoch)
         if s.minutes is not None:
-            return min(1.0, self._seconds() / max(1.0, s.minutes * 60 - p.reserve))
+            in_time = self._seconds() / max(1.0, s.minutes * 60 - p.reserve)
+            return min(1.0, max(in_time, passes / s.most_epochs if s.most_epochs else 0.0))
         if s.epochs is not None:
-            return min(1.0, (p.epoch + p.batch / self.feed.batches(p.epoch)) / s.epochs)
+            return min(1.0, passes / s.epochs)
         assert s.steps is not None
         return min(1.0, p.step / s.steps)
 

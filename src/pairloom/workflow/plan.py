@@ -38,8 +38,8 @@ def make_plan(settings: RunSettings, target_unit: Unit, pairs: int, device: torc
         raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(MODELS)}")
     if target_unit in SYMBOLS and pairs < 20_000:
         size = {"embedding": 128, "encoder_hidden": 128, "hidden": 256, "dropout": 0.5}
-        rates: dict[str, Any] = {"batch_tokens": 600, "select": "exact"}
-        reason = "few pairs of short symbols: a small model with much dropout"
+        rates: dict[str, Any] = {"batch_tokens": 600, "select": "exact", "most_epochs": 60}
+        reason = "few pairs of short symbols: a small model, much dropout, at most 60 passes"
     elif target_unit in SYMBOLS:
         size = {"embedding": 128, "encoder_hidden": 192, "hidden": 384, "dropout": 0.3}
         rates = {"batch_tokens": 2000, "select": "exact"}
