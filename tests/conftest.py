@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads beside other work wait for each other; before torch comes
 
 TINY: dict[str, Any] = {
     "steps": 60,
