@@ -20,7 +20,7 @@ from pairloom.workflow.settings import RunSettings
 
 SMALL: dict[str, Any] = {
     "model": {"embedding": 8, "encoder_hidden": 8, "hidden": 16},
-    "training": {"batch_tokens": 100, "save_seconds": 0, "validations": 4},
+    "training": {"batch_tokens": 100, "save_seconds": 0, "validations": 4, "learning_rate": 0.02},
 }
 
 
