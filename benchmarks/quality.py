@@ -27,6 +27,30 @@ def pronunciation(language: str) -> dict[str, Any]:
     return {"train": [train, "--dev", dev, "--minutes", "5"], "test": [test], "options": []}
 
 
+QUESTIONS = (
+    "안녕하세요",
+    "오늘 너무 피곤해요",
+    "배가 고픈데 뭐 먹을까",
+    "내일 시험이라 떨려",
+    "여자친구랑 헤어졌어",
+    "주말에 여행 갈래",
+    "비가 많이 오네",
+    "요즘 잠을 못 자겠어",
+    "친구가 내 말을 안 들어",
+    "취직이 안 돼서 걱정이야",
+    "강아지를 키우고 싶어",
+    "운동을 시작해야겠다",
+    "좋아하는 사람이 생겼어",
+    "고백을 해도 될까",
+    "머리가 아파",
+    "오늘 기분이 정말 좋아",
+    "돈이 없어서 슬퍼",
+    "새 옷을 사고 싶다",
+    "혼자 있으니까 외로워",
+    "고마워, 잘 자",
+)
+"""Asked of the chat model; written for this purpose."""
+
 MEASUREMENTS: dict[str, dict[str, Any]] = {
     "multi30k-20": {"train": [*MULTI30K, "--minutes", "20"], "test": MULTI30K_TEST, "options": []},
     "multi30k-5": {"train": [*MULTI30K, "--minutes", "5"], "test": MULTI30K_TEST, "options": []},
@@ -89,14 +113,10 @@ def measure(name: str, data: Path, folder: Path) -> dict[str, Any]:
 
 
 def _replies(folder: Path, dev: Path) -> dict[str, Any]:
-    """Perplexity of the development answers, and what the model replies to the first twenty questions."""
+    """Perplexity of the development answers, and what the model replies to twenty questions of our own."""
     scored = [json.loads(line) for line in _run("score", str(folder), str(dev), "--json").splitlines()]
-    lines = [line.split("\t") for line in dev.read_text("utf-8").splitlines()[:20]]
-    said = _run("generate", str(folder), "-", stdin="".join(f"{line[0]}\n" for line in lines)).splitlines()
-    return {
-        "scored": scored[-1],
-        "samples": [[line[0], line[1], reply] for line, reply in zip(lines, said, strict=True)],
-    }
+    said = _run("generate", str(folder), "-", stdin="".join(f"{line}\n" for line in QUESTIONS)).splitlines()
+    return {"scored": scored[-1], "samples": [list(both) for both in zip(QUESTIONS, said, strict=True)]}
 
 
 def _commit() -> str:

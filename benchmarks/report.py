@@ -119,7 +119,7 @@ def section(title: str, result: dict[str, Any]) -> str:
     if "scored" in result:
         lines += [f"Perplexity of the given answers: {result['scored']['perplexity']:.1f} a token.", ""]
     if "samples" in result:
-        lines += ["| question | given answer | the model's reply |", "|---|---|---|"]
+        lines += ["| question (not from the data) | the model's reply |", "|---|---|"]
         lines += [f"| {' | '.join(map(escaped, sample))} |" for sample in result["samples"]] + [""]
     return "\n".join(lines)
 
