@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pairloom.errors import StorageError, UsageError
+from pairloom.storage import flush_directory
 
 SCHEMA = 1
 BLOCK = 8192  # pairs encoded at once
@@ -245,11 +246,11 @@ def _put_in_place(temporary: Path, directory: Path) -> None:
     """Rename the finished folder to its name. A folder cannot be renamed over a full one, so the old goes first:
     a crash in between leaves no corpus, never half of one.
     """
-    _sync_folder(temporary)
+    flush_directory(temporary)
     if directory.exists():
         shutil.rmtree(directory)
     temporary.rename(directory)
-    _sync_folder(directory.parent)
+    flush_directory(directory.parent)
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -257,16 +258,6 @@ def _write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(directory: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _literal(name: str) -> str:
