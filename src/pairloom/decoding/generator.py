@@ -130,13 +130,13 @@ class Generator:
         return score_targets(self.model, sources, targets, batch=batch)
 
     def encode(self, texts: Sequence[str]) -> Array:
-        """The context vector of each text, [B, D]: the hidden state from which the decoder starts."""
+        """The context vector of each text, [B, D]."""
         with evaluating(self.model):
             device = device_of(self.model)
             ids = [self._source_ids(text) for text in texts]
             memory = self.model.encode(*source_batch(ids, device))
-            first = next(iter(vars(self.model.start(memory)).values()))
-        return cast(Array, first.flatten(1).float().cpu().numpy())
+            context = self.folder.model.context(memory)
+        return cast(Array, context.float().cpu().numpy())
 
     def explain(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Explanation:
         """What the model looks at while it says `target` (or, without one, its own output for `text`)."""

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pairloom.models.protocol import PAD, Memory, Model, State, Step
-from pairloom.models.recurrent import RecurrentEncoder, initialise_lstm
+from pairloom.models.recurrent import LSTMState, RecurrentEncoder, initialise_cells, make_cells, run_cells
 
 
 class AttentionSettings(BaseModel):
@@ -51,6 +51,10 @@ class AttentionSettings(BaseModel):
     dropout: float = Field(0.3, ge=0.0, lt=1.0, description="share of units dropped on every non-recurrent connection")
     tie: bool = Field(True, description="the output layer shares the target embeddings (Press & Wolf 2017)")
 
+    def summary(self) -> str:
+        """For people, in a few words."""
+        return f"embeddings {self.embedding}, hidden {self.hidden}, dropout {self.dropout}"
+
 
 @dataclass(frozen=True)
 class AttentionMemory(Memory):
@@ -60,14 +64,6 @@ class AttentionMemory(Memory):
     keys: Tensor  # [B, S, H]; asks nothing of the decoder, so it is computed once a sentence
     last: Tensor  # [B, A] the last state of each direction
     length_fields: ClassVar[tuple[str, ...]] = ("mask", "values", "keys")
-
-
-@dataclass(frozen=True)
-class LSTMState(State):
-    """Hidden state and cell of every decoder layer."""
-
-    hidden: Tensor  # [B, L, H]
-    cell: Tensor  # [B, L, H]
 
 
 class AttentionModel(Model):
@@ -84,13 +80,7 @@ class AttentionModel(Model):
         self.encoder = RecurrentEncoder(s.embedding, s.encoder_hidden, s.encoder_layers, s.bidirectional, s.dropout)
         annotation = self.encoder.output_size
         self.bridge = nn.Linear(annotation, 2 * s.decoder_layers * s.hidden)
-        self.decoder = nn.LSTM(
-            s.embedding,
-            s.hidden,
-            s.decoder_layers,
-            batch_first=True,
-            dropout=s.dropout if s.decoder_layers > 1 else 0.0,
-        )
+        self.decoder = make_cells("lstm", s.embedding, s.hidden, s.decoder_layers, s.dropout)
         self.key = nn.Linear(annotation, s.hidden, bias=False) if self._projects_keys(annotation) else None
         self.combine = nn.Linear(s.hidden + annotation, s.embedding)
         self.output = None if s.tie else nn.Linear(s.embedding, target_size, bias=False)
@@ -102,7 +92,7 @@ class AttentionModel(Model):
         return self.settings.attention == "scaled_dot" or annotation != self.settings.hidden
 
     def _initialise(self) -> None:
-        """Embeddings N(0, 1/E), so that tied logits start with unit variance; LSTMs as `initialise_lstm` says.
+        """Embeddings N(0, 1/E), so that tied logits start with unit variance; LSTMs as `initialise_cells` says.
 
         The other matrices after Glorot & Bengio 2010: with torch's smaller ones the attention stays nearly even, and so
         teaches nothing, for hundreds of updates.
@@ -112,8 +102,8 @@ class AttentionModel(Model):
                 nn.init.normal_(embedding.weight, std=self.settings.embedding**-0.5)
                 nn.init.zeros_(embedding.weight.data[PAD])
         for module in self.modules():
-            if isinstance(module, nn.LSTM):
-                initialise_lstm(module)
+            if isinstance(module, nn.RNNBase):
+                initialise_cells(module)
             elif isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
 
@@ -145,14 +135,15 @@ class AttentionModel(Model):
     ) -> Step:
         assert isinstance(memory, AttentionMemory)
         assert isinstance(state, LSTMState)
-        before = (state.hidden.transpose(0, 1).contiguous(), state.cell.transpose(0, 1).contiguous())
-        outputs, (hidden, cell) = self.decoder(self._embed(self.target_embedding, tokens), before)
+        outputs, after = run_cells(self.decoder, self._embed(self.target_embedding, tokens), state)
         outputs = self.dropout(outputs)
         weights = self._attend(outputs, memory)  # [B, T, S]
         context = weights.to(memory.values.dtype) @ memory.values  # [B, T, A]
         combined = torch.tanh(self.combine(torch.cat([context, outputs], dim=2)))  # Luong et al. 2015, equation 5
-        after = LSTMState(hidden=hidden.transpose(0, 1), cell=cell.transpose(0, 1))
         return Step(self.dropout(combined), after, weights if attention else None)
+
+    def context(self, memory: Memory) -> Tensor:
+        return self.start(memory).hidden.flatten(1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., E] → [..., V]"""

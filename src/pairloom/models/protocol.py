@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,8 @@ PAD, UNK, BOS, EOS = 0, 1, 2, 3
 class Memory:
     """What the encoder hands over and no step changes. Models add fields; every field has the batch on axis 0.
 
-    Fields named in `length_fields` have the source length on axis 1, so that memories of different length can be
-    joined by padding.
+    A field is a tensor, or a tuple of memories (an ensemble's). Fields named in `length_fields` have the source length
+    on axis 1, so that memories of different length can be joined by padding.
     """
 
     mask: Tensor  # [B, S] True = a real source token
@@ -36,7 +36,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class State:
-    """What changes with every step: a value, handed in and returned, never kept. Batch on axis 0 of every field."""
+    """What changes with every step: a value, handed in and returned, never kept. Batch on axis 0 of every field.
+
+    A field is a tensor, or a tuple of states (an ensemble's). Fields named in `length_fields` have a length on axis 1
+    (of what was decoded so far, or of the source), and are padded with 0 at the end when states are joined.
+    """
 
     length_fields: ClassVar[tuple[str, ...]] = ()
 
@@ -47,6 +51,8 @@ class Step(NamedTuple):
     hidden: Tensor  # [B, T, D], to be read by `logits`
     state: State  # after the last of the T tokens
     attention: Tensor | None  # [B, T, S] if asked for, each row sums to 1; None otherwise or if there is none
+    heads: Tensor | None = None  # [B, L, N, T, S] if attention was asked for: that of each of L layers and N heads
+    penalty: Tensor | None = None  # [B, T] what training adds to the loss of each token (coverage)
 
 
 class EncoderDecoder(Protocol):
@@ -72,6 +78,10 @@ class EncoderDecoder(Protocol):
 class Model(nn.Module, EncoderDecoder):
     """An `EncoderDecoder` that is a torch module and so has parameters: what the trainer and the folder hold."""
 
+    def context(self, memory: Memory) -> Tensor:
+        """The source as one vector [B, D]: the state from which the decoder starts, or the mean of the annotations."""
+        raise NotImplementedError
+
 
 class Batched(Protocol):
     """A dataclass of tensors with the batch on axis 0: a memory, a state, or what a search knows of its sentences."""
@@ -86,8 +96,11 @@ AnyMemory = TypeVar("AnyMemory", bound=Memory)
 
 def select(value: Value, rows: Tensor) -> Value:
     """The rows [R] of a memory or state, in that order (repeated or left out as `rows` says)."""
-    chosen = {f.name: getattr(value, f.name).index_select(0, rows) for f in fields(value)}
-    return replace(value, **chosen)
+
+    def chosen(part: Any) -> Any:
+        return tuple(select(one, rows) for one in part) if isinstance(part, tuple) else part.index_select(0, rows)
+
+    return replace(value, **{field.name: chosen(getattr(value, field.name)) for field in fields(value)})
 
 
 def join(values: Sequence[Value]) -> Value:
@@ -95,9 +108,12 @@ def join(values: Sequence[Value]) -> Value:
     first = values[0]
     if len(values) == 1:
         return first
-    joined = {}
+    joined: dict[str, Any] = {}
     for field in fields(first):
         parts = [getattr(value, field.name) for value in values]
+        if isinstance(parts[0], tuple):
+            joined[field.name] = tuple(join(members) for members in zip(*parts, strict=True))
+            continue
         if field.name in first.length_fields:
             longest = max(part.shape[1] for part in parts)
             parts = [pad_to(part, longest) for part in parts]
@@ -119,5 +135,7 @@ def trim(memory: AnyMemory) -> AnyMemory:
     longest = int(memory.mask.sum(1).max())
     if longest >= memory.mask.shape[1]:
         return memory
-    cut = {name: getattr(memory, name)[:, :longest] for name in memory.length_fields}
+    cut: dict[str, Any] = {name: getattr(memory, name)[:, :longest] for name in memory.length_fields}
+    nested = {f.name: getattr(memory, f.name) for f in fields(memory) if isinstance(getattr(memory, f.name), tuple)}
+    cut |= {name: tuple(trim(cast(Memory, member)) for member in members) for name, members in nested.items()}
     return replace(memory, **cut)

@@ -1,4 +1,8 @@
-"""The recurrent encoder: stacked LSTM layers in one or two directions over a padded batch.
+"""What every recurrent model is built from: the three cells, their state as a value, and the encoder.
+
+    Elman 1990                        the plain recurrent net, h_t = tanh(W x_t + U h_{t-1})
+    Cho et al. 2014                   arXiv 1406.1078, section 2.3: the gated recurrent unit
+    Hochreiter & Schmidhuber 1997     the LSTM; with the forget gate of Gers et al. 2000
 
 Dimensions: B sentences, S source tokens, E embedding, H hidden size of one direction, L layers (see `protocol.py`).
 
@@ -10,8 +14,48 @@ token.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+
+from pairloom.models.protocol import State
+
+Cell = Literal["rnn", "gru", "lstm"]
+CELLS: dict[Cell, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+@dataclass(frozen=True)
+class RecurrentState(State):
+    """Hidden state of every decoder layer."""
+
+    hidden: Tensor  # [B, L, H]
+
+
+@dataclass(frozen=True)
+class LSTMState(RecurrentState):
+    """An LSTM has a cell beside it."""
+
+    cell: Tensor  # [B, L, H]
+
+
+def make_cells(cell: Cell, inputs: int, hidden: int, layers: int = 1, dropout: float = 0.0) -> nn.RNNBase:
+    """Layers of one kind of cell, batch first; dropout between them (Zaremba et al. 2014, section 3.1)."""
+    between = dropout if layers > 1 else 0.0
+    return CELLS[cell](inputs, hidden, num_layers=layers, batch_first=True, dropout=between)
+
+
+def run_cells(cells: nn.RNNBase, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+    """inputs [B, T, E] from `state` on → outputs of the top layer [B, T, H] and the state after the last step; one
+    fused call over all T."""
+    hidden = state.hidden.transpose(0, 1).contiguous()
+    if isinstance(state, LSTMState):
+        outputs, (after, cell) = cells(inputs, (hidden, state.cell.transpose(0, 1).contiguous()))
+        return outputs, LSTMState(hidden=after.transpose(0, 1), cell=cell.transpose(0, 1))
+    outputs, after = cells(inputs, hidden)
+    return outputs, RecurrentState(hidden=after.transpose(0, 1))
 
 
 def reversal(mask: Tensor) -> Tensor:
@@ -36,13 +80,15 @@ class RecurrentEncoder(nn.Module):
     Dropout lies between the layers only, never on the recurrent connection (Zaremba et al. 2014, section 3.1).
     """
 
-    def __init__(self, inputs: int, hidden: int, layers: int, bidirectional: bool, dropout: float) -> None:
+    def __init__(
+        self, inputs: int, hidden: int, layers: int, bidirectional: bool, dropout: float, cell: Cell = "lstm"
+    ) -> None:
         super().__init__()
         directions = 2 if bidirectional else 1
         self.output_size = hidden * directions
         sizes = [inputs] + [self.output_size] * (layers - 1)
-        self.forwards = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
-        self.backwards = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes if bidirectional)
+        self.forwards = nn.ModuleList(make_cells(cell, size, hidden) for size in sizes)
+        self.backwards = nn.ModuleList(make_cells(cell, size, hidden) for size in sizes if bidirectional)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -72,11 +118,11 @@ class RecurrentEncoder(nn.Module):
         return torch.cat([at_end[:, :half], values[:, 0, half:]], dim=1)
 
 
-def initialise_lstm(lstm: nn.LSTM) -> None:
+def initialise_cells(cells: nn.RNNBase) -> None:
     """Input weights after Glorot & Bengio 2010; recurrent weights orthogonal (Bahdanau et al. 2015, appendix B.1), gate
     by gate; the forget gate starts open with a bias of 1 (Gers et al. 2000; Jozefowicz et al. 2015, section 3)."""
-    hidden = lstm.hidden_size
-    for name, parameter in lstm.named_parameters():
+    hidden = cells.hidden_size
+    for name, parameter in cells.named_parameters():
         if name.startswith("weight_ih"):
             for gate in torch.split(parameter.data, hidden):
                 nn.init.xavier_uniform_(gate)
@@ -85,5 +131,5 @@ def initialise_lstm(lstm: nn.LSTM) -> None:
                 nn.init.orthogonal_(gate)
         else:
             nn.init.zeros_(parameter)
-            if name.startswith("bias_ih"):
+            if name.startswith("bias_ih") and isinstance(cells, nn.LSTM):
                 parameter.data[hidden : 2 * hidden] = 1.0

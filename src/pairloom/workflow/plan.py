@@ -22,6 +22,32 @@ SYMBOLS: tuple[Unit, ...] = ("character", "jamo", "space", "byte")
 """Units of which a target has many and the language few: spellings, sounds, dates."""
 
 
+SIZES: dict[str, dict[str, dict[str, Any]]] = {
+    "attention": {
+        "few": {"embedding": 128, "encoder_hidden": 128, "hidden": 256, "dropout": 0.5},
+        "many": {"embedding": 128, "encoder_hidden": 192, "hidden": 384, "dropout": 0.3},
+        "text": {"embedding": 256, "encoder_hidden": 256, "hidden": 512, "dropout": 0.3},
+    },
+}
+"""kind → amount of data → settings of the model: few or many pairs of short symbols, or running text."""
+
+RATES: dict[str, dict[str, Any]] = {
+    "few": {"batch_tokens": 600, "select": "exact", "most_epochs": 60},
+    "many": {"batch_tokens": 2000, "select": "exact"},
+    "text": {"batch_tokens": 1500, "select": "loss"},
+}
+"""amount of data → settings of training."""
+
+KIND_RATES: dict[str, dict[str, Any]] = {"attention": {}}
+"""kind → settings of training in which it differs."""
+
+REASONS = {
+    "few": "few pairs of short symbols: a small model, much dropout, at most 60 passes",
+    "many": "many pairs of short symbols: a model of medium size",
+    "text": "running text: the size of a sentence model",
+}
+
+
 @dataclass(frozen=True)
 class Plan:
     """What will be trained, and how."""
@@ -29,6 +55,7 @@ class Plan:
     kind: str
     model: dict[str, Any]  # the model's settings, complete
     training: TrainingSettings
+    summary: str  # of the model's settings, for people
     reason: str  # for people
 
 
@@ -36,18 +63,8 @@ def make_plan(settings: RunSettings, target_unit: Unit, pairs: int, device: torc
     """Sizes and rates from the kind of symbols and the number of pairs; then what the user set otherwise."""
     if settings.kind not in MODELS:
         raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(MODELS)}")
-    if target_unit in SYMBOLS and pairs < 20_000:
-        size = {"embedding": 128, "encoder_hidden": 128, "hidden": 256, "dropout": 0.5}
-        rates: dict[str, Any] = {"batch_tokens": 600, "select": "exact", "most_epochs": 60}
-        reason = "few pairs of short symbols: a small model, much dropout, at most 60 passes"
-    elif target_unit in SYMBOLS:
-        size = {"embedding": 128, "encoder_hidden": 192, "hidden": 384, "dropout": 0.3}
-        rates = {"batch_tokens": 2000, "select": "exact"}
-        reason = "many pairs of short symbols: a model of medium size"
-    else:
-        size = {"embedding": 256, "encoder_hidden": 256, "hidden": 512, "dropout": 0.3}
-        rates = {"batch_tokens": 1500, "select": "loss"}
-        reason = "running text: the size of a sentence model"
+    amount = ("few" if pairs < 20_000 else "many") if target_unit in SYMBOLS else "text"
+    size, rates = SIZES[settings.kind][amount], {**RATES[amount], **KIND_RATES[settings.kind]}
     try:
         model = MODELS[settings.kind].settings_type.model_validate({**size, **settings.model})
         training = TrainingSettings.model_validate(
@@ -61,7 +78,7 @@ def make_plan(settings: RunSettings, target_unit: Unit, pairs: int, device: torc
         )
     except ValidationError as error:
         raise UsageError("\n  ".join(["these settings are not valid:", *explain(error)])) from None
-    return Plan(settings.kind, model.model_dump(), training, reason)
+    return Plan(settings.kind, model.model_dump(), training, model.summary(), REASONS[amount])
 
 
 def _budget(settings: RunSettings) -> dict[str, Any]:

@@ -204,11 +204,10 @@ def _lines(
         if choice.joint
         else "vocabularies of " + " and ".join(f"{side.size:,}" for side in (folder.source, folder.target))
     )
-    sizes = f"embeddings {plan.model['embedding']}, hidden {plan.model['hidden']}"
     lines = [
         f"pairs: {len(train):,} to learn from, {held_out:,} to judge by ({origin})",
         f"units: {choice.source_unit} → {choice.target_unit}, {shared} ({choice.reason})",
-        f"model: {plan.kind}, {sizes}, dropout {plan.model['dropout']} ({plan.reason})",
+        f"model: {plan.kind}, {plan.summary} ({plan.reason})",
     ]
     lines += [source.summary() for source in (data.pairs, data.dev) if source is not None and source.skipped]
     for name, side in (("source", folder.source), ("target", folder.target)):
