@@ -32,12 +32,33 @@ def backward_in_chunks(
     total = torch.zeros((), device=hidden.device)
     for start in range(0, len(targets), CHUNK):
         piece = slice(start, start + CHUNK)
-        scores = logits(leaf[piece]).float()
-        loss = functional.cross_entropy(scores, targets[piece], reduction="sum", label_smoothing=label_smoothing)
-        (loss / divisor).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
+        scores = logits(leaf[piece])
+        loss, gradient = smoothed_cross_entropy(scores.detach(), targets[piece], label_smoothing)
+        scores.backward(gradient.div_(divisor).to(scores.dtype))  # type: ignore[no-untyped-call]
+        total += loss
     hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
     return total
+
+
+@torch.no_grad()
+def smoothed_cross_entropy(
+    scores: Tensor,  # [n, V] logits
+    targets: Tensor,  # [n] ids
+    smoothing: float,  # epsilon: the truth is (1 - epsilon) one-hot + epsilon / V
+) -> tuple[Tensor, Tensor]:
+    """The summed loss -Σ truth · log p, a scalar, and its gradient by the logits, p - truth [n, V], in float32.
+
+    The same as torch's `cross_entropy` and its backward pass, in a third of their time: those walk through [n, V] nine
+    times, this three times.
+    """
+    log_probs = scores.log_softmax(1, dtype=torch.float32)
+    places = targets[:, None]
+    loss = -(1 - smoothing) * log_probs.gather(1, places).sum()
+    if smoothing:
+        loss -= smoothing * log_probs.mean(1).sum()
+    gradient = log_probs.exp_().sub_(smoothing / scores.shape[1])
+    gradient.scatter_add_(1, places, gradient.new_full(places.shape, smoothing - 1))
+    return loss, gradient
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from pairloom.checkpoint import Checkpoint, save_checkpoint
 from pairloom.errors import PairloomError
 from pairloom.learning import optimisation
+from pairloom.learning.allocator import keep_freed_memory
 from pairloom.learning.events import Event, Finished, Note, Sample, Saved, Step, Validation
 from pairloom.learning.feeding import Feed
 from pairloom.learning.loss import backward_in_chunks, loss_and_exact
@@ -87,6 +88,7 @@ class Trainer:
 
     def events(self) -> Iterator[Event]:
         """Trains until the budget is spent, the score stops improving, or `stop` says so; `best` then has weights."""
+        keep_freed_memory()
         torch.set_flush_denormal(True)  # gradients near zero must not slow the processor down
         self.model.train()
         reason = ""

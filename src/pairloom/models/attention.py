@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pairloom.models.dropout import Dropout
 from pairloom.models.protocol import PAD, Memory, Model, State, Step
 from pairloom.models.recurrent import LSTMState, RecurrentEncoder, initialise_cells, make_cells, run_cells
 
@@ -85,7 +86,7 @@ class AttentionModel(Model):
         self.combine = nn.Linear(s.hidden + annotation, s.embedding)
         self.output = None if s.tie else nn.Linear(s.embedding, target_size, bias=False)
         self.output_bias = nn.Parameter(torch.zeros(target_size))
-        self.dropout = nn.Dropout(s.dropout)
+        self.dropout = Dropout(s.dropout)
         self._initialise()
 
     def _projects_keys(self, annotation: int) -> bool:

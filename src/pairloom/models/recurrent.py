@@ -21,6 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pairloom.models.dropout import Dropout
 from pairloom.models.protocol import State
 
 Cell = Literal["rnn", "gru", "lstm"]
@@ -89,7 +90,7 @@ class RecurrentEncoder(nn.Module):
         sizes = [inputs] + [self.output_size] * (layers - 1)
         self.forwards = nn.ModuleList(make_cells(cell, size, hidden) for size in sizes)
         self.backwards = nn.ModuleList(make_cells(cell, size, hidden) for size in sizes if bidirectional)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

@@ -1,0 +1,64 @@
+"""What is done faster than torch does it, against what torch does."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch.nn import functional
+
+from pairloom.learning.allocator import keep_freed_memory
+from pairloom.learning.loss import smoothed_cross_entropy
+from pairloom.models.dropout import Dropout
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_and_gradient_are_those_of_torch(smoothing: float) -> None:
+    torch.manual_seed(0)
+    scores, targets = (3 * torch.randn(9, 50)).requires_grad_(), torch.randint(0, 50, (9,))
+    expected = functional.cross_entropy(scores, targets, reduction="sum", label_smoothing=smoothing)
+    torch.autograd.backward(expected)
+    loss, gradient = smoothed_cross_entropy(scores.detach(), targets, smoothing)
+    torch.testing.assert_close(loss, expected.detach())
+    torch.testing.assert_close(gradient, scores.grad)
+
+
+def test_a_token_without_probability_costs_much_but_is_finite() -> None:
+    scores = torch.tensor([[200.0, 0.0, -200.0]])
+    loss, gradient = smoothed_cross_entropy(scores, torch.tensor([2]), 0.1)
+    assert torch.isfinite(loss)
+    assert torch.isfinite(gradient).all()
+    assert loss > 300
+
+
+@pytest.mark.parametrize("shape", [(1001,), (7, 13, 5), (0,)])
+def test_dropout_keeps_the_mean_and_drops_its_share(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    dropped = Dropout(0.3)(torch.ones(shape))
+    assert dropped.shape == shape
+    assert set(dropped.unique().tolist()) <= {0.0, torch.tensor(1 / 0.7).item()}
+
+
+def test_dropout_is_random_in_its_share_only() -> None:
+    torch.manual_seed(0)
+    layer, ones = Dropout(0.3), torch.ones(200_000)
+    once, again = layer(ones), layer(ones)
+    assert (once == 0).float().mean().item() == pytest.approx(0.3, abs=0.005)
+    assert ((once == 0) & (again == 0)).float().mean().item() == pytest.approx(0.09, abs=0.005)
+    torch.manual_seed(0)
+    torch.testing.assert_close(layer(ones), once)
+    assert layer.eval()(ones) is ones
+
+
+def test_dropout_hands_the_gradient_to_what_was_kept() -> None:
+    values = torch.randn(100, requires_grad=True)
+    dropped = Dropout(0.5)(values)
+    torch.autograd.backward(dropped.sum())
+    assert values.grad is not None
+    torch.testing.assert_close(values.grad, (dropped != 0).float() * 2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc only")
+def test_malloc_is_told_to_keep_its_memory() -> None:
+    assert isinstance(keep_freed_memory(), bool)
