@@ -148,7 +148,7 @@ def test_wrong_use_says_what_is_wrong_and_leaves_with_2(ask: Any, words: list[st
     "words",
     [
         *[[name, "anything", "--at-all"] for name in LATER],
-        *[["train", "x", "--out", "y", "--model", kind] for kind in ("rnn", "transformer", "hybrid")],
+        *[["train", "x", "--out", "y", "--model", kind] for kind in ("rnn", "hybrid")],
         ["train", "x", "--out", "y", "--task", "translate"],
         ["train", "x", "--out", "y", "--recipe", "g2p"],
         ["generate", "x", "--engine", "onnx"],
@@ -352,7 +352,8 @@ def test_score(ask: Any, tiny_model_dir: Path, tmp_path: Path) -> None:
     assert [row[1:] for row in rows] == [["abc", "cba"], ["ab", "ba"]]
     assert all(float(row[0]) < 0 for row in rows)
     assert "perplexity" in answer.err
-    assert "1 unusable line" in answer.err
+    assert "1 unusable line beside 2 pairs" in answer.err
+    assert f"  {pairs}:2: " in answer.err
     *each, total = ask("score", tiny_model_dir, pairs, "--json").json
     assert [f"{one['score']:.4f}" for one in each] == [row[0] for row in rows]
     assert total["tokens"] == 7
@@ -655,3 +656,21 @@ def test_the_bar_shows_figures_samples_and_remarks() -> None:
         assert part in shown
     assert "step 41: an update was skipped" in shown
     assert "stopped early after 42 updates" in shown
+
+
+def test_lines_without_a_terminal_show_figures_and_samples_too() -> None:
+    lines: list[str] = []
+    plain = Plain(lines.append)
+    plain(ev.Prepared(("pairs: 3",), {}, 0))
+    plain(ev.Step(40, 1, 2.5, 1234.0, 1e-3, 0.5, 60.0))
+    samples = (ev.Sample("quelle", "target", "output" * 40), ev.Sample("zwei\x1b[31m", "two", ""))
+    plain(ev.Validation(40, 1, 2.0, 0.25, True, 0.5, 60.0, samples))
+    assert lines[0] == "pairs: 3"
+    assert (
+        lines[1] == " 50%  step 40: development loss 2.000, wholly right 25.0%  best so far  1,234 tokens/s  1:00 left"
+    )
+    assert lines[2:4] == ["      source: quelle", "      target: target"]
+    assert lines[4].startswith("      output: outputoutput")
+    assert len(lines[4]) <= 14 + 100
+    assert lines[5] == "      source: zwei<U+001B>[31m"
+    assert len(lines) == 8

@@ -18,14 +18,20 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("attention", {"attention": "dot", "hidden": 8}),
     ("attention", {"bidirectional": False, "encoder_layers": 2, "decoder_layers": 2}),
     ("attention", {"encoder_layers": 3, "decoder_layers": 3, "tie": False}),
+    ("transformer", {}),
+    ("transformer", {"norm": "post", "encoder_layers": 1, "decoder_layers": 1, "tie": False}),
+    ("transformer", {"heads": 4, "decoder_layers": 3}),
 ]
-SMALL = {"embedding": 6, "encoder_hidden": 4, "hidden": 10, "dropout": 0.3}
+SMALL: dict[str, dict[str, Any]] = {
+    "attention": {"embedding": 6, "encoder_hidden": 4, "hidden": 10, "dropout": 0.3},
+    "transformer": {"size": 8, "feed_forward": 12, "heads": 2, "encoder_layers": 2, "decoder_layers": 2},
+}
 
 
 def build(kind: str, changes: dict[str, Any], joint: bool = False, seed: int = 0) -> Model:
     """A small model with weights that are not near zero."""
     torch.manual_seed(seed)
-    settings = MODELS[kind].settings_type(**{**SMALL, **changes})
+    settings = MODELS[kind].settings_type(**{**SMALL[kind], **changes})
     model = MODELS[kind](settings, 20, 20, joint)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)

@@ -125,6 +125,20 @@ def test_evaluate_reads_pairs_and_merges_answers(model: pairloom.Model, tmp_path
     assert (apart.lines, apart.scores[0].value) == (2, 50.0)
     assert (merged.lines, merged.scores[0].value) == (1, 100.0)
     assert "1 unusable line" in merged.skipped
+    assert f"{test}:3: " in merged.skipped
+
+
+def test_a_run_names_its_unusable_lines(tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    rows = [f"{'ab' * n}\t{'ba' * n}\n" for n in range(1, 60)]
+    pairs.write_text("".join(rows) + "no tab\n" * 7, "utf-8")
+    events = pairloom.training(pairs, out=tmp_path / "run", steps=1, threads=1)
+    prepared = next(iter(events))
+    assert isinstance(prepared, ev.Prepared)
+    text = "\n".join(prepared.lines)
+    assert "7 unusable lines beside 59 pairs" in text
+    assert [f"{pairs}:{line}: " in text for line in (60, 64, 65)] == [True, True, False]
+    assert "  and 2 more: `pairloom check` says which" in text
 
 
 def stopping_after(count: int) -> Iterator[bool]:

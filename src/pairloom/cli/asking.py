@@ -193,7 +193,7 @@ def score(
         sys.stdout.flush()
     perplexity = exp(min(700.0, -total / tokens))
     if opened.skipped:
-        say(opened.summary())
+        say("\n".join(opened.report()))
     if as_json:
         summary = {"pairs": count, "skipped": opened.skipped, "tokens": tokens, "score": total}
         show_json({**summary, "perplexity": perplexity})

@@ -44,6 +44,8 @@ class Plain:
             self._speed = event.tokens_per_second
         elif isinstance(event, ev.Validation):
             self._write(f"{event.progress:4.0%}  {judged(event)}  {self._speed:,.0f} tokens/s  {left(event)}".rstrip())
+            for name, text in sampled(event):
+                self._write(f"      {name}: {one_line(text, 100)}")
         else:
             for line in remarks(event):
                 self._write(line)
@@ -63,9 +65,8 @@ class Bar:
             self._progress.update(self._task, completed=event.progress, text=text)
         elif isinstance(event, ev.Validation):
             self._print(judged(event), "bold" if event.best else "")
-            for sample in event.samples:
-                for name in ("source", "target", "output"):
-                    self._print(f"    {name}: {self._cut(getattr(sample, name))}", "" if name == "output" else "dim")
+            for name, text in sampled(event):
+                self._print(f"    {name}: {self._cut(text)}", "" if name == "output" else "dim")
         else:
             if isinstance(event, ev.Finished):
                 text = "saving" if event.reason == "asked" else "writing the model and judging it"
@@ -78,6 +79,11 @@ class Bar:
 
     def _print(self, line: str, style: str = "") -> None:
         self._progress.console.print(line, style=style or None, markup=False, soft_wrap=True)
+
+
+def sampled(event: ev.Validation) -> list[tuple[str, str]]:
+    """The worked examples of a validation: what was asked, what is right, what the model says."""
+    return [(name, getattr(sample, name)) for sample in event.samples for name in ("source", "target", "output")]
 
 
 def judged(event: ev.Validation) -> str:

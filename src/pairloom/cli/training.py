@@ -53,8 +53,8 @@ def _add_texts(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    text = "attention (Bahdanau et al. 2015), the default; rnn, transformer and hybrid are not there yet"
-    group.add_argument("--model", choices=KINDS, metavar="KIND", dest="later.model", help=text)
+    text = "attention (LSTM, Bahdanau et al. 2015), the default, or transformer; rnn and hybrid are not there yet"
+    group.add_argument("--model", choices=KINDS, metavar="KIND", dest="settings.kind", help=text)
     for name in ("--task", "--recipe", "--vectors"):
         group.add_argument(name, dest=f"later.{name[2:]}", help=argparse.SUPPRESS)
     group.add_argument("--seed", type=int, metavar="N", dest="settings.seed", help="of everything random (1)")
@@ -80,7 +80,7 @@ def train(
     as_json: bool,
 ) -> int:
     """Trains; at the end the scores, the folder, and a line to type."""
-    refuse_later(later, {"model": ("attention",)})
+    refuse_later(later, {})
     chosen = {**settings, **sections(changes, SECTIONS)}
     import pairloom
     from pairloom.cli.progress import listener

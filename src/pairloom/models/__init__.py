@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pairloom.models.attention import AttentionModel
+from pairloom.models.protocol import Model
+from pairloom.models.transformer import TransformerModel
 
-MODELS = {"attention": AttentionModel}
+MODELS: dict[str, type[Model]] = {"attention": AttentionModel, "transformer": TransformerModel}
 """kind → class. Each class has a `settings_type` and is made by (settings, source_size, target_size, joint)."""

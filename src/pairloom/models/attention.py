@@ -26,19 +26,17 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pairloom.models.dropout import Dropout
-from pairloom.models.protocol import PAD, Memory, Model, State, Step
+from pairloom.models.protocol import PAD, Memory, Model, ModelSettings, State, Step
 from pairloom.models.recurrent import LSTMState, RecurrentEncoder, initialise_cells, make_cells, run_cells
 
 
-class AttentionSettings(BaseModel):
+class AttentionSettings(ModelSettings):
     """Sizes and choices of the attention model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     embedding: int = Field(256, ge=1, le=4096, description="E, size of the embeddings of both sides")
     encoder_hidden: int = Field(256, ge=1, le=4096, description="hidden units of each direction of the encoder")
@@ -73,8 +71,7 @@ class AttentionModel(Model):
     settings_type = AttentionSettings
 
     def __init__(self, settings: AttentionSettings, source_size: int, target_size: int, joint: bool = False) -> None:
-        """`joint`: both sides share one vocabulary, and so their embeddings."""
-        super().__init__()
+        super().__init__(settings, source_size, target_size, joint)
         self.settings = s = settings
         self.target_embedding = nn.Embedding(target_size, s.embedding, padding_idx=PAD)
         self.source_embedding = None if joint else nn.Embedding(source_size, s.embedding, padding_idx=PAD)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
@@ -75,8 +76,24 @@ class EncoderDecoder(Protocol):
         ...
 
 
+class ModelSettings(BaseModel):
+    """Sizes and choices of one kind of model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def summary(self) -> str:
+        """For people, in a few words."""
+        raise NotImplementedError
+
+
 class Model(nn.Module, EncoderDecoder):
     """An `EncoderDecoder` that is a torch module and so has parameters: what the trainer and the folder hold."""
+
+    settings_type: ClassVar[type[ModelSettings]]
+
+    def __init__(self, settings: Any, source_size: int, target_size: int, joint: bool = False) -> None:
+        """Settings of its type, sizes of the vocabularies; `joint`: both sides share one, and its embeddings."""
+        super().__init__()
 
     def context(self, memory: Memory) -> Tensor:
         """The source as one vector [B, D]: the state from which the decoder starts, or the mean of the annotations."""

@@ -192,6 +192,13 @@ class PairSource:
         lines, pairs = "line" if tally.skipped == 1 else "lines", "pair" if tally.pairs == 1 else "pairs"
         return f"{self.name}: {tally.skipped:,} unusable {lines} beside {tally.pairs:,} {pairs} ({self._reasons()})"
 
+    def report(self, most: int = 5) -> list[str]:
+        """`summary`, and under it the first skipped lines as file:line with the reason; nothing if all were used."""
+        named = [f"  {problem}" for problem in self.problems[:most]]
+        more = self.skipped - len(named)
+        rest = [f"  and {more:,} more: `pairloom check` says which"] if more else []
+        return [self.summary(), *named, *rest] if self.skipped else []
+
     def digest(self) -> str:
         """sha256 (hex) over the bytes of the file, or of both one after the other, as they are stored."""
         return sha256_of(self.files)

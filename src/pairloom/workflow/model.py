@@ -33,7 +33,7 @@ class Evaluation:
     by_length: list[LengthRow]  # the first metric by length of source
     lines: int
     outputs: list[str]
-    skipped: str  # a sentence on unusable lines; empty if there were none
+    skipped: str  # on unusable lines, the first of them by file:line; empty if there were none
 
 
 class Model:
@@ -89,7 +89,7 @@ class Model:
                 answers.setdefault(source, []).append(target)
             both = list(answers.items())
         evaluation = self.evaluate_lines(both, metrics, seed=seed, **settings)
-        return Evaluation(**{**vars(evaluation), "skipped": opened.summary()})
+        return Evaluation(**{**vars(evaluation), "skipped": "\n".join(opened.report())})
 
     def evaluate_lines(
         self,

@@ -209,7 +209,7 @@ def _lines(
         f"units: {choice.source_unit} → {choice.target_unit}, {shared} ({choice.reason})",
         f"model: {plan.kind}, {plan.summary} ({plan.reason})",
     ]
-    lines += [source.summary() for source in (data.pairs, data.dev) if source is not None and source.skipped]
+    lines += [line for source in (data.pairs, data.dev) if source is not None for line in source.report()]
     for name, side in (("source", folder.source), ("target", folder.target)):
         cut = getattr(train, f"cut_{name}") + getattr(development, f"cut_{name}")
         if cut:
