@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from pairloom.models import layers
 from pairloom.models.layers import EncoderLayer, attend, sinusoids
 from pairloom.models.protocol import BOS, EOS, join, select
 from pairloom.models.transformer import TransformerModel, TransformerSettings
@@ -37,7 +38,11 @@ def test_positions_are_the_formula_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_with_weights_is_attention_without(causal: bool) -> None:
+@pytest.mark.parametrize("fused_from", [0, 10**6])
+def test_attention_with_weights_is_attention_without(
+    causal: bool, fused_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "FUSED_FROM", fused_from)
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 5, 8) for _ in range(3))
     visible = None if causal else torch.tensor([[True] * 5, [True, True, False, False, True]])[:, None, None]

@@ -13,6 +13,10 @@ from torch.nn import functional
 
 from pairloom.models.dropout import Dropout
 
+FUSED_FROM = 128 * 128
+"""Scores [Q, M] of one head from which torch's fused attention is used, which never holds them whole. On a processor
+its backward pass takes four times as long for sentences (docs/LOG.md)."""
+
 
 def sinusoids(positions: Tensor, size: int) -> Tensor:
     """positions [B, T] → [B, T, d]: sines on the even, cosines on the odd places (section 3.5).
@@ -35,7 +39,7 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:  # [B, Q, d], and if asked for [B, N, Q, M]
     """Multi-head attention before its last projection (section 3.2): softmax(q k / sqrt(d / N)) v for each head."""
     q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in (queries, keys, values))
-    if not weights:
+    if not weights and queries.shape[1] * keys.shape[1] > FUSED_FROM:
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=visible, is_causal=causal)
         return mixed.transpose(1, 2).flatten(2), None
     scores: Tensor = (q @ k.transpose(2, 3)).float() * q.shape[3] ** -0.5  # [B, N, Q, M]
@@ -44,7 +48,7 @@ def attend(
     if visible is not None:
         scores = scores.masked_fill(~visible, float("-inf"))
     looks = scores.softmax(dim=3)
-    return (looks.to(v.dtype) @ v).transpose(1, 2).flatten(2), looks
+    return (looks.to(v.dtype) @ v).transpose(1, 2).flatten(2), looks if weights else None
 
 
 class Residual(nn.Module):
@@ -58,7 +62,7 @@ class Residual(nn.Module):
 
     def forward(self, values: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         added: Tensor = values + self.dropout(sublayer(self.norm(values) if self.before else values))
-        return added if self.before else self.norm(added)  # type: ignore[no-any-return]
+        return added if self.before else self.norm(added)
 
 
 class FeedForward(nn.Sequential):
