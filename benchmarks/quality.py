@@ -24,7 +24,7 @@ MULTI30K_TEST = ["multi30k/test_2016_flickr.de", "multi30k/test_2016_flickr.en"]
 def pronunciation(language: str) -> dict[str, Any]:
     """SIGMORPHON 2020, task 1: 3,600 words a language."""
     train, dev, test = (f"g2p_sigmorphon2020/{language}_{part}.tsv" for part in ("train", "dev", "test"))
-    return {"train": [train, "--dev", dev, "--minutes", "5"], "test": [test], "options": []}
+    return {"train": [train, "--dev", dev, "--minutes", "10"], "test": [test], "options": []}
 
 
 QUESTIONS = (
@@ -59,8 +59,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
         "test": MULTI30K_TEST,
         "options": [],
     },
-    "kor": pronunciation("kor"),
-    "gre": pronunciation("gre"),
+    **{language: pronunciation(language) for language in ("fre", "gre", "hin", "hun", "ice", "kor")},
     "chatbot": {
         "train": ["chatbot_ko/train.tsv", "--dev", "chatbot_ko/dev.tsv", "--minutes", "5"],
         "test": ["chatbot_ko/dev.tsv"],
