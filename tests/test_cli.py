@@ -148,7 +148,7 @@ def test_wrong_use_says_what_is_wrong_and_leaves_with_2(ask: Any, words: list[st
     "words",
     [
         *[[name, "anything", "--at-all"] for name in LATER],
-        *[["train", "x", "--out", "y", "--model", kind] for kind in ("rnn", "hybrid")],
+        *[["train", "x", "--out", "y", "--model", kind] for kind in ("rnn",)],
         ["train", "x", "--out", "y", "--task", "translate"],
         ["train", "x", "--out", "y", "--recipe", "g2p"],
         ["generate", "x", "--engine", "onnx"],

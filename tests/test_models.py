@@ -21,10 +21,13 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("transformer", {}),
     ("transformer", {"norm": "post", "encoder_layers": 1, "decoder_layers": 1, "tie": False}),
     ("transformer", {"heads": 4, "decoder_layers": 3}),
+    ("hybrid", {}),
+    ("hybrid", {"decoder_layers": 2, "heads": 4, "tie": False}),
 ]
 SMALL: dict[str, dict[str, Any]] = {
     "attention": {"embedding": 6, "encoder_hidden": 4, "hidden": 10, "dropout": 0.3},
     "transformer": {"size": 8, "feed_forward": 12, "heads": 2, "encoder_layers": 2, "decoder_layers": 2},
+    "hybrid": {"size": 8, "feed_forward": 12, "heads": 2, "encoder_layers": 2, "hidden": 10},
 }
 
 

@@ -53,7 +53,9 @@ def _add_texts(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    text = "attention (LSTM, Bahdanau et al. 2015), the default, or transformer; rnn and hybrid are not there yet"
+    text = (
+        "attention (LSTM; the default), transformer or hybrid (Transformer encoder, LSTM decoder); rnn is not there yet"
+    )
     group.add_argument("--model", choices=KINDS, metavar="KIND", dest="settings.kind", help=text)
     for name in ("--task", "--recipe", "--vectors"):
         group.add_argument(name, dest=f"later.{name[2:]}", help=argparse.SUPPRESS)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pairloom.models.attention import AttentionModel
+from pairloom.models.hybrid import HybridModel
 from pairloom.models.protocol import Model
 from pairloom.models.transformer import TransformerModel
 
-MODELS: dict[str, type[Model]] = {"attention": AttentionModel, "transformer": TransformerModel}
+MODELS: dict[str, type[Model]] = {"attention": AttentionModel, "transformer": TransformerModel, "hybrid": HybridModel}
 """kind → class. Each class has a `settings_type` and is made by (settings, source_size, target_size, joint)."""

@@ -33,6 +33,11 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "many": {"size": 192, "feed_forward": 768, "heads": 4, "dropout": 0.2},
         "text": {"size": 256, "feed_forward": 1024, "heads": 4, "dropout": 0.3},
     },
+    "hybrid": {
+        "few": {"size": 128, "feed_forward": 512, "heads": 4, "hidden": 256, "dropout": 0.4},
+        "many": {"size": 192, "feed_forward": 768, "heads": 4, "hidden": 384, "dropout": 0.2},
+        "text": {"size": 256, "feed_forward": 1024, "heads": 4, "hidden": 512, "dropout": 0.3},
+    },
 }
 """kind → amount of data → settings of the model: few or many pairs of short symbols, or running text."""
 
@@ -43,7 +48,11 @@ RATES: dict[str, dict[str, Any]] = {
 }
 """amount of data → settings of training."""
 
-KIND_RATES: dict[str, dict[str, Any]] = {"attention": {}, "transformer": {"learning_rate": 1e-3}}
+KIND_RATES: dict[str, dict[str, Any]] = {
+    "attention": {},
+    "transformer": {"learning_rate": 1e-3},
+    "hybrid": {"learning_rate": 1e-3},
+}
 """kind → settings of training in which it differs."""
 
 REASONS = {
