@@ -12,7 +12,7 @@ state, L decoder layers, N heads, V target vocabulary.
                                                     ▼ bridge                                       ▼
     target ids [B, T] ── embed ──────────────► decoder LSTM ──► hidden [B, T, H] ──► N heads ──► context [B, T, d]
                                                                     │                              │
-                                                                    └► tanh(W_c [context; hidden]) ◄┘ ─► logits [B, T, V]
+                                                                    └► tanh(W_c [context; hidden]) ◄┘ ► logits [B, T, V]
 
 What a step of the Transformer pays for (a cache that grows, L layers that look back over it) the LSTM has in one state
 of fixed size. Other than in the paper, where the context also feeds the LSTM: it does not, so that the LSTM runs as one
