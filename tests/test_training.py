@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,47 +14,27 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional
 
+from copying import CopyFeed, trainer
 from pairloom.checkpoint import newest_checkpoint
 from pairloom.errors import PairloomError
-from pairloom.learning.events import Event, Finished, Note, Saved, Step, Validation
-from pairloom.learning.feeding import TensorBatch
+from pairloom.learning.events import Event, Finished, Saved, Step, Validation
 from pairloom.learning.loss import CHUNK, backward_in_chunks, loss_and_exact
-from pairloom.learning.schedule import learning_rate, update_average
+from pairloom.learning.schedule import inverse_square_root, learning_rate, update_average
 from pairloom.learning.settings import TrainingSettings
-from pairloom.learning.trainer import SKIPPED_IN_A_ROW, Trainer
+from pairloom.learning.trainer import REPORT_EVERY, Trainer
 from pairloom.models.attention import AttentionModel, AttentionSettings
-from pairloom.models.protocol import BOS, EOS, PAD
+from pairloom.models.protocol import EOS, PAD
 
 
-class CopyFeed:
-    """Batches of random sequences to be copied; a pure function of (epoch, number), as the real feed is."""
-
-    def batches(self, epoch: int) -> int:
-        return 7
-
-    def batch(self, epoch: int, number: int) -> TensorBatch:
-        return self._make(1000 * epoch + number)
-
-    def development(self) -> Iterator[TensorBatch]:
-        yield self._make(999_999)
-
-    @staticmethod
-    def _make(seed: int) -> TensorBatch:
-        generator = torch.Generator().manual_seed(seed)
-        lengths = torch.randint(1, 5, (6,), generator=generator)
-        ids = torch.randint(4, 12, (6, 5), generator=generator)
-        mask = torch.arange(5) <= lengths[:, None]
-        ids = ids.masked_fill(~mask, PAD)
-        ids[torch.arange(6), lengths] = EOS
-        begin = torch.cat([torch.full((6, 1), BOS), ids[:, :-1]], dim=1)
-        return TensorBatch(ids, mask, begin, ids, mask)
-
-
-def trainer(tmp_path: Path, stop: Callable[[], bool] = lambda: False, **settings: Any) -> Trainer:
-    chosen = TrainingSettings(**{"steps": 60, "warmup": 5, "validations": 6, "save_seconds": 0, **settings})
-    torch.manual_seed(chosen.seed)
-    model = AttentionModel(AttentionSettings(embedding=8, encoder_hidden=8, hidden=16, dropout=0.1), 12, 12)
-    return Trainer(model, CopyFeed(), chosen, checkpoints=tmp_path, stop=stop)  # type: ignore[arg-type]
+def timeless(events: Iterable[Event]) -> list[Event]:
+    """What must be the same in two runs: the log without the clock."""
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event, Step):
+            kept.append(replace(event, seconds=0.0, tokens_per_second=0.0))
+        elif isinstance(event, Validation):
+            kept.append(replace(event, seconds=0.0))
+    return kept
 
 
 def weights(one: Trainer) -> dict[str, Tensor]:
@@ -116,25 +96,29 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: 
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("budget", [{"steps": 60}, {"steps": None, "epochs": 8}])
-def test_a_run_that_stopped_goes_on_to_the_bit(tmp_path: Path, precision: str, budget: dict[str, int]) -> None:
-    settings: dict[str, Any] = {**budget, "precision": precision}
+@pytest.mark.parametrize(
+    ("changed", "last_step"),
+    [
+        ({}, 20),
+        ({"steps": None, "epochs": 5}, 23),
+        ({"forcing": "linear", "forcing_ratio": 0.2}, 23),
+        ({"forcing": "ratio", "forcing_ratio": 0.5, "own": "sample"}, 38),
+    ],
+    ids=["steps", "epochs", "scheduled", "sampled"],
+)
+def test_a_run_that_stopped_goes_on_to_the_bit(
+    tmp_path: Path, precision: str, changed: dict[str, Any], last_step: int
+) -> None:
+    settings: dict[str, Any] = {"steps": 40, **changed, "precision": precision}
     whole = trainer(tmp_path / "whole", **settings)
-    log = [event for event in whole.events() if isinstance(event, Validation)]
+    log = timeless(whole.events())
 
-    count = 0
-
-    def after_23_updates() -> bool:
-        nonlocal count
-        count += 1
-        return count > 60
-
-    first = trainer(tmp_path / "parts", stop=after_23_updates, **settings)
+    first = trainer(tmp_path / "parts", stop=lambda: first.progress.step >= last_step, **settings)
     before = list(first.events())
     last = before[-1]
     assert isinstance(last, Finished)
     assert last.reason == "asked"
-    assert 0 < last.step < whole.progress.step
+    assert last.step == last_step < whole.progress.step
 
     again = trainer(tmp_path / "parts", **settings)
     torch.manual_seed(12345)  # what a new process would have is not what counts
@@ -145,8 +129,30 @@ def test_a_run_that_stopped_goes_on_to_the_bit(tmp_path: Path, precision: str, b
 
     assert same(weights(whole), weights(again))
     assert same(whole.best, again.best)
-    joined = [event for event in (*before, *after) if isinstance(event, Validation)]
-    assert [replace(e, seconds=0.0) for e in joined] == [replace(e, seconds=0.0) for e in log]
+    assert same(dict(whole.average.state_dict()), dict(again.average.state_dict()))
+    assert timeless([*before, *after]) == log
+
+
+def test_a_killed_run_writes_the_same_log_from_its_last_checkpoint_on(tmp_path: Path) -> None:
+    log = timeless(trainer(tmp_path / "whole").events())
+    killed = trainer(tmp_path / "parts")
+    before: list[Event] = []
+    for event in killed.events():
+        before.append(event)
+        if killed.progress.step > 50:
+            break  # nothing is saved, and nobody is told
+    again = trainer(tmp_path / "parts")
+    checkpoint = newest_checkpoint(tmp_path / "parts", lambda text: None)
+    assert checkpoint is not None
+    assert checkpoint.step % REPORT_EVERY
+    again.restore(checkpoint)
+    kept = [event for event in before if event.step <= checkpoint.step]  # as `workflow.run` cuts metrics.jsonl
+    assert timeless([*kept, *again.events()]) == log
+
+
+def test_windows_of_the_log_end_at_multiples_and_with_the_budget(tmp_path: Path) -> None:
+    steps = [event.step for event in trainer(tmp_path, steps=47, validations=9).events() if isinstance(event, Step)]
+    assert steps == [20, 40, 47]
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path: Path) -> None:
@@ -168,39 +174,12 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path: Path
 def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = trainer(tmp_path)
     saved = one.save()
+    assert isinstance(saved, Saved)
     monkeypatch.setattr(json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     one.progress = replace(one.progress, step=5)
     with pytest.raises(PairloomError, match="No space left on device"):
         one.save()
     assert [path.name for path in tmp_path.iterdir()] == [saved.path.name]
-
-
-def test_a_gradient_that_is_not_finite_is_skipped_and_said(tmp_path: Path) -> None:
-    one = trainer(tmp_path, steps=10)
-    events = one.events()
-    before = weights(one)
-    real = one.feed.batch
-
-    def poisoned(epoch: int, number: int) -> TensorBatch:
-        batch = real(epoch, number)
-        if number == 0:
-            one.model.get_parameter("output_bias").data[5] = float("inf")
-        else:
-            one.model.get_parameter("output_bias").data[5] = 0.0
-        return batch
-
-    one.feed.batch = poisoned  # type: ignore[method-assign]
-    found: list[Event] = list(events)
-    assert [event.step for event in found if isinstance(event, Note)] == [1, 8]
-    assert all(tensor.isfinite().all() for tensor in one.best.values())
-    assert not same(before, weights(one))
-
-
-def test_it_gives_up_with_advice_when_no_update_has_a_finite_gradient(tmp_path: Path) -> None:
-    one = trainer(tmp_path)
-    one.model.get_parameter("output_bias").data[5] = float("nan")
-    with pytest.raises(PairloomError, match=f"{SKIPPED_IN_A_ROW} updates in a row .* lower the learning rate"):
-        list(one.events())
 
 
 def test_patience_stops_a_run_that_no_longer_improves(tmp_path: Path) -> None:
@@ -251,6 +230,22 @@ def test_the_schedule_rises_and_ends_at_zero() -> None:
     assert rates[-1] == 0.0
     assert learning_rate(0.1, 1, 0, 0.0) == 0.1
     assert learning_rate(0.1, 10, 300, 0.1) == pytest.approx(0.09)  # a short budget has a short warm-up
+
+
+def test_the_inverse_square_root_is_the_paper_s_equation_3() -> None:
+    size, warmup = 512, 4000
+    peak = (size * warmup) ** -0.5
+    for step in (1, 2, 100, 3999, 4000, 4001, 100_000):
+        paper = size**-0.5 * min(step**-0.5, step * warmup**-1.5)
+        assert inverse_square_root(peak, step, warmup) == pytest.approx(paper, rel=1e-12)
+    assert peak == pytest.approx(6.99e-4, rel=1e-3)
+    assert inverse_square_root(1.0, 1, 0) == 1.0
+
+
+def test_the_schedule_that_is_set_is_the_one_that_runs(tmp_path: Path) -> None:
+    one = trainer(tmp_path, schedule="inverse_sqrt", warmup=5, learning_rate=0.01)
+    rates = {event.step: event.learning_rate for event in one.events() if isinstance(event, Step)}
+    assert rates == {step: pytest.approx(0.01 * (5 / (step + 1)) ** 0.5) for step in (20, 40, 60)}
 
 
 def test_the_average_of_a_constant_is_that_constant_and_of_a_ramp_lags_a_tenth() -> None:

@@ -23,10 +23,13 @@ def backward_in_chunks(
     logits: Callable[[Tensor], Tensor],  # [n, D] → [n, V]
     label_smoothing: float,
     divisor: float,
+    penalty: Tensor | None = None,  # [N] what the model itself adds to the loss of each token (`Step.penalty`)
 ) -> Tensor:
-    """Adds the gradient of (summed loss / divisor) to every parameter, and returns the summed loss, a scalar.
+    """Adds the gradient of ((summed loss + summed penalty) / divisor) to every parameter, and returns the summed loss
+    alone, a scalar.
 
-    Label smoothing after Szegedy et al. 2016, section 7, as Vaswani et al. 2017, section 5.4 use it.
+    Label smoothing after Szegedy et al. 2016, section 7, as Vaswani et al. 2017, section 5.4 use it. A penalty is the
+    coverage loss of See et al. 2017, second term of equation 13, with their lambda inside.
     """
     leaf = hidden.detach().requires_grad_()
     total = torch.zeros((), device=hidden.device)
@@ -36,7 +39,12 @@ def backward_in_chunks(
         loss, gradient = smoothed_cross_entropy(scores.detach(), targets[piece], label_smoothing)
         scores.backward(gradient.div_(divisor).to(scores.dtype))  # type: ignore[no-untyped-call]
         total += loss
-    hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
+    # Both ends of the one graph at once: it is walked a single time, and then it is gone.
+    ends, gradients = [hidden], [leaf.grad]
+    if penalty is not None and penalty.requires_grad:
+        summed = penalty.float().sum()
+        ends, gradients = [*ends, summed], [*gradients, torch.full_like(summed, 1 / divisor)]
+    torch.autograd.backward(ends, gradients)
     return total
 
 

@@ -30,6 +30,7 @@ def state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[st
 def restore(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """The opposite of `state_tensors`."""
     parameters = dict(model.named_parameters())
+    optimizer.state.clear()
     for key, value in tensors.items():
         moment, name = key.split(".", 1)
         optimizer.state[parameters[name]][moment] = value.clone()

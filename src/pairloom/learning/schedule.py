@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+
+
+def inverse_square_root(peak: float, step: int, warmup: int) -> float:
+    """Linear warm-up over the first `warmup` steps, then a fall with the inverse square root of the step, counted from
+    1, whatever the budget (Vaswani et al. 2017, equation 3).
+
+    The paper writes d_model^-0.5 * min(step^-0.5, step * warmup^-1.5). Its largest value is (d_model * warmup)^-0.5, at
+    step = warmup; with that as `peak` this is the same formula. The paper's base model, d_model = 512 and warmup =
+    4,000, has a peak of 6.99e-4. A warm-up of 0 is one of a single step.
+    """
+    rising = max(1, warmup)
+    return peak * min(step / rising, math.sqrt(rising / step))
 
 
 def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:

@@ -21,11 +21,31 @@ class TrainingSettings(BaseModel):
     )
 
     learning_rate: float = Field(2e-3, gt=0, le=1, description="peak of the learning rate")
-    warmup: int = Field(300, ge=0, description="updates from zero to the peak, at most a tenth of the budget")
+    schedule: Literal["linear", "inverse_sqrt"] = Field(
+        "linear", description="after the peak: to zero over the budget, or as 1/sqrt(step) (Vaswani 2017, equation 3)"
+    )
+    warmup: int = Field(
+        300, ge=0, description="updates from zero to the peak; if the schedule is linear, at most a tenth of the budget"
+    )
     betas: tuple[float, float] = Field((0.9, 0.98), description="AdamW's decay of its two moments (Vaswani 2017, 5.3)")
     weight_decay: float = Field(0.01, ge=0, le=1, description="decoupled weight decay (Loshchilov & Hutter 2019)")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of probability spread out (Szegedy 2016, 7)")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient (Pascanu et al. 2013)")
+
+    forcing: Literal["teacher", "free", "ratio", "linear", "exponential", "inverse_sigmoid"] = Field(
+        "teacher",
+        description="what the decoder reads as it learns: true tokens, its own, a fixed share of true ones, or a share "
+        "that decays over the budget (Bengio 2015, section 2.4)",
+    )
+    forcing_ratio: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of true tokens with `ratio`; with the decays the least share (0 if not set)",
+    )
+    own: Literal["argmax", "sample"] = Field(
+        "argmax", description="which own token is read: the most probable, or one drawn from the model's distribution"
+    )
 
     batch_tokens: int = Field(1500, ge=1, le=10**7, description="padded tokens of one batch, of the longer side")
     validations: int = Field(20, ge=1, le=10**5, description="how often the development set is scored, over the budget")
@@ -45,5 +65,15 @@ class TrainingSettings(BaseModel):
         if len(given) != 1:
             raise ValueError(
                 f"exactly one of minutes, epochs and steps is a budget; given: {', '.join(given) or 'none'}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _forcing_and_its_ratio(self) -> Self:
+        if self.forcing == "ratio" and self.forcing_ratio is None:
+            raise ValueError("forcing=ratio needs a share of true tokens: set forcing_ratio, for instance to 0.75")
+        if self.forcing in ("teacher", "free") and self.forcing_ratio is not None:
+            raise ValueError(
+                f"forcing={self.forcing} has no forcing_ratio: leave it out, or choose forcing=ratio or a decay"
             )
         return self

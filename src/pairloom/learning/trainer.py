@@ -2,8 +2,9 @@
 
     for event in Trainer(model, data, settings, ...).events(): ...
 
-Every update: a batch → `decode` on the whole target (teacher forcing) → cross-entropy in chunks → clipped gradient →
-AdamW → the average of the weights. Every so often the average is scored on the development set; the best is kept.
+Every update: a batch → `decode` on the whole target, fed as `forcing` says → cross-entropy in chunks → clipped
+gradient → `guard` → AdamW → the average of the weights. Every so often the average is scored on the development set,
+under teacher forcing whatever the training; the best is kept.
 
 All that changes lives in `Progress`, the weights, the optimiser and torch's random state, and goes into a checkpoint;
 so a run that was killed and started again is the same run to the bit (with a budget in minutes: the time already
@@ -13,48 +14,32 @@ spent counts).
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pairloom.checkpoint import Checkpoint, save_checkpoint
+from pairloom.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from pairloom.errors import PairloomError
-from pairloom.learning import optimisation
+from pairloom.learning import guard, optimisation
 from pairloom.learning.allocator import keep_freed_memory
 from pairloom.learning.events import Event, Finished, Note, Sample, Saved, Step, Validation
 from pairloom.learning.feeding import Feed
-from pairloom.learning.loss import backward_in_chunks, loss_and_exact
-from pairloom.learning.schedule import learning_rate, update_average
+from pairloom.learning.forcing import share_of_truth
+from pairloom.learning.loss import loss_and_exact
+from pairloom.learning.progress import Progress
+from pairloom.learning.schedule import inverse_square_root, learning_rate, update_average
 from pairloom.learning.settings import TrainingSettings
+from pairloom.learning.update import Feeding, add_gradients
 from pairloom.models.protocol import Model
 
 REPORT_EVERY = 20
-"""Updates between two `Step` events."""
-
-SKIPPED_IN_A_ROW = 20
-"""Updates without a finite gradient after which a run gives up."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands: every counter that decides what comes next."""
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0  # the next one within the epoch
-    validations: int = 0
-    since_best: int = 0  # validations without a better score
-    skipped: int = 0  # updates in a row without a finite gradient
-    best_step: int = 0
-    best_loss: float = float("inf")
-    best_exact: float = 0.0
-    seconds: float = 0.0  # of all sittings
-    reserve: float = 2.0  # seconds that the last validation and its writing will take
+"""Updates between two `Step` events: they come at its multiples, and where the budget ends."""
 
 
 class Trainer:
@@ -83,6 +68,8 @@ class Trainer:
         self._started = clock()
         self._spent_before = spent
         self._saved_at = clock()
+        self._on_disk = False  # a state to which the run could go back
+        self._start: Checkpoint | None = None  # that state, until there is one on the disk
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
@@ -91,77 +78,99 @@ class Trainer:
         keep_freed_memory()
         torch.set_flush_denormal(True)  # gradients near zero must not slow the processor down
         self.model.train()
-        reason = ""
-        while not reason:
-            yield from self._report()
-            reason = self._reason_to_end()
-            if reason == "asked":
+        if not self._on_disk:
+            self._start = self._state(copied=True)
+        reason = self._reason_to_end()
+        while True:
+            if reason != "asked":
+                yield from self._look_back(reason == "budget")
+                reason = self._reason_to_end()
+            if reason:
                 break
-            if reason or self._validation_due():
-                yield from self._validate()
-                reason = reason or self._reason_to_end()
-                if not reason and self._clock() - self._saved_at >= self.settings.save_seconds:
-                    yield self.save()
+            yield from self._update()
+            reason = self._reason_to_end()
         if reason == "asked":
             yield self.save()
         yield self._finished(reason)
 
-    def _report(self) -> Iterator[Event]:
-        """A few updates, and the event that sums them up."""
-        began, loss, tokens, target = self._clock(), 0.0, 0, self.progress.step + REPORT_EVERY
-        target -= target % REPORT_EVERY
-        while self.progress.step < target and not self._reason_to_end() and not self._validation_due():
-            batch_loss, batch_tokens = self._update()
-            if batch_tokens:
-                loss, tokens = loss + batch_loss, tokens + batch_tokens
-            else:
-                yield Note(self.progress.step, "an update was skipped: its gradient was not a finite number")
-        elapsed = self._clock() - began
-        if tokens:
-            p = self.progress
-            rate = self._learning_rate()
-            yield Step(
-                p.step, p.epoch + 1, loss / tokens, tokens / max(elapsed, 1e-9), rate, self._share_spent(), p.seconds
-            )
+    def _look_back(self, at_end: bool) -> Iterator[Event]:
+        """What is due between two updates: the sum of the last ones, a validation, a checkpoint."""
+        if self.progress.step % REPORT_EVERY == 0 or at_end:
+            yield from self._report()
+        if self._validation_due():
+            yield from self._validate()
+            late = self._clock() - self._saved_at >= self.settings.save_seconds
+            if late and not self.progress.skipped and not self._reason_to_end():
+                yield self.save()
 
-    def _update(self) -> tuple[float, int]:
-        """One batch: summed loss and number of target tokens; no tokens if the gradient was not finite."""
-        batch = self.feed.batch(self.progress.epoch, self.progress.batch)
+    def _report(self) -> Iterator[Event]:
+        """The event that sums up the updates since the last one; none if all of them were skipped."""
+        p = self.progress
+        if p.window_tokens:
+            loss, speed = p.window_loss / p.window_tokens, self.speed
+            yield Step(p.step, p.epoch + 1, loss, speed, self._learning_rate(), self._share_spent(), p.seconds)
+        self.progress = replace(p, window_loss=0.0, window_tokens=0, window_seconds=0.0)
+
+    @property
+    def speed(self) -> float:
+        """Target tokens a second since the last `Step` event."""
+        return self.progress.window_tokens / max(self.progress.window_seconds, 1e-9)
+
+    def _update(self) -> Iterator[Event]:
+        """One batch. Says what went wrong, if something did."""
+        began = self._clock()
+        s, p = self.settings, self.progress
+        batch = self.feed.batch(p.epoch, p.batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            memory = self.model.encode(batch.source, batch.source_mask)
-            hidden = self.model.decode(batch.target_in, memory, self.model.start(memory)).hidden[batch.target_mask]
-            targets = batch.target_out[batch.target_mask]
-            summed = backward_in_chunks(
-                hidden, targets, self.model.logits, self.settings.label_smoothing, divisor=len(targets)
-            )
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        finite = bool(torch.isfinite(norm) & torch.isfinite(summed))
-        if finite:
+        feeding = Feeding(share_of_truth(s, self._share_spent()), s.own == "sample", s.label_smoothing)
+        found = add_gradients(self.model, batch, feeding, p.largest, self._autocast)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), s.clip))
+        wrong = guard.objection(p, s, found.loss / found.tokens, norm)
+        if not wrong:
             self.optimizer.step()
-        self._advance(finite)
-        if finite:
-            update_average(self.average.parameters(), self.model.parameters(), self.progress.step)
-        return float(summed), len(targets) if finite else 0
-
-    def _advance(self, finite: bool) -> None:
-        p = self.progress
+            p = guard.accepted(p, found.loss / found.tokens)
+            p = replace(p, window_loss=p.window_loss + found.loss, window_tokens=p.window_tokens + found.tokens)
+        else:
+            p = replace(p, skipped=p.skipped + 1)
         at_end = p.batch + 1 >= self.feed.batches(p.epoch)
-        self.progress = replace(
+        self.progress = p = replace(
             p,
             step=p.step + 1,
             epoch=p.epoch + at_end,
             batch=0 if at_end else p.batch + 1,
-            skipped=0 if finite else p.skipped + 1,
+            largest=found.largest,
             seconds=self._seconds(),
+            window_seconds=p.window_seconds + self._clock() - began,
         )
-        if self.progress.skipped >= SKIPPED_IN_A_ROW:
-            raise PairloomError(
-                f"{SKIPPED_IN_A_ROW} updates in a row had no finite gradient: lower the learning rate "
-                f"(--set training.learning_rate={self.settings.learning_rate / 4:g}) or use --precision float32"
+        if not wrong:
+            update_average(self.average.parameters(), self.model.parameters(), p.step)
+        if found.cut:
+            yield Note(
+                p.step,
+                f"memory gave out: batches are taken in pieces of at most {p.largest:,} padded tokens, "
+                "their gradients added up, so that what is learned stays the same",
             )
+        if wrong:
+            yield Note(p.step, f"an update was skipped: {wrong}")
+        if p.skipped >= guard.IN_A_ROW:
+            yield self._go_back()
+
+    def _go_back(self) -> Note:
+        """To the last state that was saved, or the start, with half the learning rate."""
+        before = self.progress
+        good = self._start or newest_checkpoint(self._checkpoints, lambda finding: None)
+        if good is None:
+            raise PairloomError(
+                f"{guard.IN_A_ROW} updates in a row were skipped, and there is no whole checkpoint left"
+            )
+        self._load(good)
+        self.progress = replace(guard.slower(before, self.progress, self.settings), seconds=self._seconds())
+        return Note(
+            self.progress.step,
+            f"{guard.IN_A_ROW} updates in a row were skipped: back from update {before.step:,} to {good.step:,}, "
+            f"with {self.progress.rate_factor:g} of the learning rate",
+        )
 
     # -- when to do what -----------------------------------------------------------------------------------------------
 
@@ -181,8 +190,10 @@ class Trainer:
         return min(1.0, p.step / s.steps)
 
     def _learning_rate(self) -> float:
-        s = self.settings
-        return learning_rate(s.learning_rate, self.progress.step + 1, s.warmup, self._share_spent())
+        s, peak, step = self.settings, self.settings.learning_rate * self.progress.rate_factor, self.progress.step + 1
+        if s.schedule == "inverse_sqrt":
+            return inverse_square_root(peak, step, s.warmup)
+        return learning_rate(peak, step, s.warmup, self._share_spent())
 
     def _validation_due(self) -> bool:
         return self._share_spent() * self.settings.validations >= self.progress.validations + 1
@@ -204,6 +215,7 @@ class Trainer:
         better = exact > p.best_exact if self.settings.select == "exact" else loss < p.best_loss
         if self.settings.select == "exact" and exact == p.best_exact:
             better = loss < p.best_loss
+        better = better and math.isfinite(loss)
         if better:
             self.best = {name: tensor.clone() for name, tensor in self.average.state_dict().items()}
             p = replace(p, best_step=p.step, best_loss=loss, best_exact=exact)
@@ -243,8 +255,18 @@ class Trainer:
 
     # -- going on after an end -----------------------------------------------------------------------------------------
 
-    def save(self) -> Saved:
-        """Writes a checkpoint."""
+    def save(self) -> Saved | Note:
+        """Writes a checkpoint; where a weight is no finite number, none, and says so."""
+        self.progress = replace(self.progress, seconds=self._seconds())
+        state = self._state()
+        if not guard.all_finite(t for group in ("weights", "average") for t in state.tensors[group].values()):
+            return Note(self.progress.step, "not saved: weights are not finite numbers; what was saved before is kept")
+        path = save_checkpoint(self._checkpoints, state)
+        self._saved_at, self._on_disk, self._start = self._clock(), True, None
+        return Saved(self.progress.step, path)
+
+    def _state(self, copied: bool = False) -> Checkpoint:
+        """All that changes; `copied`: apart from what changes on."""
         tensors: dict[str, dict[str, Tensor]] = {
             "weights": dict(self.model.state_dict()),
             "average": dict(self.average.state_dict()),
@@ -252,13 +274,18 @@ class Trainer:
             "optimizer": optimisation.state_tensors(self.optimizer, self.model),
             "random": {"torch": torch.get_rng_state()},
         }
-        self.progress = replace(self.progress, seconds=self._seconds())
-        path = save_checkpoint(self._checkpoints, Checkpoint(self.progress.step, tensors, asdict(self.progress)))
-        self._saved_at = self._clock()
-        return Saved(self.progress.step, path)
+        if copied:
+            tensors = {group: {name: t.clone() for name, t in named.items()} for group, named in tensors.items()}
+        return Checkpoint(self.progress.step, tensors, asdict(self.progress))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes back to where `checkpoint` was saved."""
+        """Goes on where `checkpoint` was saved, in an earlier sitting."""
+        self._load(checkpoint)
+        self._on_disk = True
+        self._spent_before += self.progress.seconds
+        self._started = self._clock()
+
+    def _load(self, checkpoint: Checkpoint) -> None:
         state: dict[str, Any] = dict(checkpoint.state)
         self.model.load_state_dict(dict(checkpoint.tensors["weights"]))
         self.average.load_state_dict(dict(checkpoint.tensors["average"]))
@@ -266,5 +293,3 @@ class Trainer:
         optimisation.restore(self.optimizer, self.model, checkpoint.tensors["optimizer"])
         torch.set_rng_state(checkpoint.tensors["random"]["torch"])
         self.progress = Progress(**state)
-        self._spent_before += self.progress.seconds
-        self._started = self._clock()

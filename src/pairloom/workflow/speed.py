@@ -51,7 +51,7 @@ def _try(settings: RunSettings, folder: Path, seconds: float) -> float | None:
             speed = event.tokens_per_second  # the latest: the machine is warm by then
             if time_is_up():
                 break  # before the checkpoint that belongs to a run which is asked to stop
-    return speed
+    return speed or trainer.speed or None  # of a slow machine: what it managed before its first event
 
 
 class _Timer:
