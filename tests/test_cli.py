@@ -85,6 +85,8 @@ def test_version_and_no_command(ask: Any) -> None:
         (["generate", "x", "--be", "5"], "unrecognized arguments: --be 5"),
         (["generate", "x", "a", "b"], "2 files of lines: give one"),
         (["generate", "x", "--attention"], "--attention needs --json"),
+        (["attend", "x", "two", "words"], "'two' is no folder of a model; if it belongs to TEXT, put that into quotes"),
+        (["attend", "x", "text", "--layer", "0"], "argument --layer: 0 is less than 1"),
         (["attend", "x", "text", "--out", "x.gif"], "--out x.gif: the picture is drawn as .png, .svg or .html"),
         (["evaluate", "x", "y", "--metrics", "blue"], "unknown metric 'blue'"),
     ],
@@ -105,7 +107,6 @@ def test_wrong_use_says_what_is_wrong_and_leaves_with_2(ask: Any, words: list[st
         ["train", "x", "--out", "y", "--recipe", "g2p"],
         ["generate", "x", "--engine", "onnx"],
         ["generate", "x", "--precision", "int8"],
-        ["generate", "x", "."],
     ],
 )
 def test_what_is_planned_says_that_it_is_not_there_yet(ask: Any, words: list[str]) -> None:
@@ -142,7 +143,6 @@ def bad_files(place: Path) -> dict[str, tuple[list[Path], str]]:
     sides[1].write_text("one\n")
     result["misaligned"] = (sides, "has 2 lines")
     result["missing"] = ([place / "nothing.tsv"], "no such file")
-    result["directory"] = ([place], "is a directory")
     return result
 
 
@@ -158,6 +158,17 @@ def test_bad_pairs(ask: Any, tmp_path: Path, tiny_model_dir: Path) -> None:
             assert (answer.code, answer.out) == (3, ""), (name, words)
             assert answer.err.startswith("pairloom: error: "), (name, words)
             assert message in answer.err, (name, words)
+
+
+def test_a_directory_is_no_file_of_pairs(ask: Any, tmp_path: Path, tiny_model_dir: Path) -> None:
+    for words in (("train", tmp_path, "--out", tmp_path / "out"), ("check", tmp_path)):
+        answer = ask(*words)
+        assert (answer.code, answer.out) == (3, "")
+        assert "is a directory" in answer.err
+    for name in ("score", "evaluate"):  # where it is one more model
+        answer = ask(name, tiny_model_dir, tmp_path)
+        assert (answer.code, answer.out) == (2, "")
+        assert f"{tmp_path}: a directory, and so a model; after the models come the PAIRS" in answer.err
 
 
 def test_strict_names_every_bad_line(ask: Any, tmp_path: Path) -> None:

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import pairloom
+from conftest import TINY
 from pairloom.cli.lines import arriving
+from pairloom.decoding.generator import Generator
 from pairloom.errors import DataError
+from pairloom.models.protocol import Step
 
 # -- generate, score, attend -------------------------------------------------------------------------------------------
 
@@ -155,6 +160,119 @@ def test_attend_without_a_file_and_as_json(ask: Any, tiny_model_dir: Path) -> No
     assert blank.code == 2
     assert "blank" in blank.err
     assert ask("attend", tiny_model_dir, "a\udcff").code == 0  # a byte that was no UTF-8 on the command line
+
+
+class WithHeads:
+    """A stand-in for a model with several layers and heads: every call goes to the one that has one of each, and
+    what it attends to is mixed with an even share, differently for each head."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def decode(self, *arguments: Any, attention: bool = False) -> Step:
+        step: Step = self._model.decode(*arguments, attention=attention)
+        if step.attention is None:
+            return step
+        even = torch.full_like(step.attention, 1 / step.attention.shape[2])
+        shares = torch.arange(6).view(1, 2, 3, 1, 1) / 5  # of 2 layers and 3 heads; the first is the model's own
+        return step._replace(heads=torch.lerp(step.attention[:, None, None], even[:, None, None], shares))
+
+
+@pytest.fixture
+def many_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models look with two layers of three heads while they are explained."""
+    explain = Generator.explain
+
+    def with_heads(self: Generator, *arguments: Any) -> Any:
+        other = Generator(self.folder)
+        other.model = WithHeads(self.model)
+        return explain(other, *arguments)
+
+    monkeypatch.setattr(Generator, "explain", with_heads)
+
+
+@pytest.mark.usefixtures("many_heads")
+def test_attend_to_a_layer_and_a_head(ask: Any, tiny_model_dir: Path, tmp_path: Path) -> None:
+    words = ("attend", tiny_model_dir, "abc", "--target", "cba")
+    own, first, last, mean = (
+        ask(*words, *more, "--json").json[0]
+        for more in ((), ("--layer", 1, "--head", 1), ("--layer", 2, "--head", 3), ("--layer", 2))
+    )
+    assert (own["layers"], own["heads"], own["layer"]) == (2, 3, None)
+    assert (last["layer"], last["head"]) == (2, 3)
+    assert own["attention"] == first["attention"]
+    assert last["attention"] == [[0.25] * 4] * 4
+    for row, even in zip(own["attention"], mean["attention"], strict=True):
+        assert even == pytest.approx([0.2 * weight + 0.8 * 0.25 for weight in row], abs=1e-3)
+    assert "▒" in ask(*words, "--layer", 2, "--head", 3, "--words").out
+    wrong = ask(*words, "--layer", "2", "--head", "4")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "there is no head 4: this model's attention has 2 layers of 3 heads, counted from 1" in wrong.err
+    assert ask(*words, "--head", "1").code == 2
+
+    page = tmp_path / "attention.html"
+    assert ask(*words, "--out", page, "--words").code == 0
+    html = page.read_text("utf-8")
+    assert html.count("<option ") == 1 + 2 * (1 + 3)
+    assert ">what the model goes by</option>" in html
+    assert ">layer 2, mean of its heads</option>" in html
+    assert ">layer 2, head 3</option>" in html
+
+
+# -- ensembles ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def other_model_dir(tiny_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with another seed, and smaller."""
+    out = tmp_path_factory.mktemp("models") / "other"
+    sizes = {**TINY["model"], "hidden": 12}
+    pairloom.train(tiny_pairs, out=out, **{**TINY, "seed": 2, "model": sizes})
+    return out
+
+
+def test_several_folders_answer_as_one(ask: Any, tiny_model_dir: Path, other_model_dir: Path, tmp_path: Path) -> None:
+    both, text = (tiny_model_dir, other_model_dir), b"abc\n\nfedc\n"
+    said = ask("generate", *both, "--json", stdin=text)
+    assert said.code == 0
+    alone = [ask("generate", one, "--json", stdin=text).json for one in both]
+    file = tmp_path / "lines.txt"
+    file.write_bytes(text)
+    assert ask("generate", tiny_model_dir, "--beam", "5", other_model_dir, file, "--json").out == said.out
+    assert [one["text"] == "" for one in said.json] == [False, True, False]
+    assert said.json[0]["score"] not in [one[0]["score"] for one in alone]
+
+    pairs = tmp_path / "said.tsv"
+    pairs.write_text("".join(f"{one['source']}\t{one['text']}\n" for one in said.json if one["text"]))
+    scored = ask("score", *both, pairs, "--json").json
+    for one, other in zip(scored, [said.json[0], said.json[2]], strict=False):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+    (judged,) = ask("evaluate", *both, pairs, "--metrics", "exact", "--json").json
+    assert judged["scores"][0]["value"] == 100.0
+    assert judged["folders"] == [str(one) for one in both]
+    assert ask("attend", *both, "abc").out.startswith(said.json[0]["text"] + "\n")
+
+
+def test_folders_that_do_not_fit_are_refused(
+    ask: Any, tiny_pairs: Path, tiny_model_dir: Path, other_model_dir: Path, tmp_path: Path
+) -> None:
+    settings = {**TINY, "steps": 2, "target_unit": "byte", "joint": False, "normal_form": "NFKC"}
+    pairloom.train(tiny_pairs, out=tmp_path / "bytes", **settings)
+    refused = ask("generate", tiny_model_dir, other_model_dir, tmp_path / "bytes", stdin=b"abc\n")
+    assert (refused.code, refused.out) == (4, "")
+    assert "these models cannot answer together" in refused.err
+    assert "--seed, and the model itself, may differ" in refused.err
+    assert refused.err.splitlines()[-2:] == [
+        f"  {tmp_path / 'bytes'}: the unit of its target is byte, not character, as in {tiny_model_dir}",
+        f"  {tmp_path / 'bytes'}: its normal form is NFKC, not NFC, as in {tiny_model_dir}",
+    ]
+    (tmp_path / "empty").mkdir()
+    missing = ask("generate", tiny_model_dir, tmp_path / "empty", stdin=b"abc\n")
+    assert missing.code == 4
+    assert "is not a model folder" in missing.err
 
 
 # -- evaluate, check ---------------------------------------------------------------------------------------------------
