@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -361,6 +362,10 @@ def test_show(ask: Any, tiny_model_dir: Path) -> None:
     assert found["finished"] is True
     assert found["config"]["kind"] == "attention"
     assert len(found["losses"]) == 3
+    assert sum(found["parts"].values()) == found["training"]["parameters"]
+    assert found["parts"]["target_embedding"] == 12 * 16
+    assert next(iter(found["parts"])) == "encoder"
+    assert re.search(r"\n +encoder +[\d,]+ +\d+%\n", answer.out)
     assert found["weights"] > 0
 
 
