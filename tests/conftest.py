@@ -1,13 +1,18 @@
-"""What several test files share: one tiny trained model."""
+"""What several test files share: one tiny trained model, and a way to call the command line."""
 
 from __future__ import annotations
 
+import io
 import os
 import random
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from calls import Answer
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads beside other work wait for each other; before torch comes
 
@@ -46,3 +51,33 @@ def tiny_model_dir(tiny_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -
     out = tmp_path_factory.mktemp("models") / "tiny"
     pairloom.train(tiny_pairs, out=out, **TINY)
     return out
+
+
+@pytest.fixture
+def ask(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Calls `main` with words and perhaps standard input."""
+    from pairloom.cli import main
+
+    monkeypatch.setattr(sys, "argv", ["pairloom"])
+
+    def call(*words: object, stdin: bytes | None = None) -> Answer:
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err + out
+        return Answer(code, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other take ten times as long as such small tensors need."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -257,6 +257,26 @@ def test_the_page_needs_nothing_from_elsewhere_and_allows_only_its_own_script() 
     assert "style=" not in page  # the policy would refuse it
 
 
+def test_the_page_lets_choose_among_layers_and_heads() -> None:
+    first, second = attention(2, 3), attention(2, 3)[::-1]
+    choices = {"what the model goes by": first, "layer 1, head <2>": second}
+    page = Page(attention_page(first, list("abc"), list("xy"), choices=choices))
+    assert ("p", {"id": "choice", "hidden": None}) in page.tags  # until the script can act on it
+    assert ("label", {"for": "weights"}) in page.tags
+    assert page.texts["option"] == list(choices)
+    for choice, weights in zip(page.data["choices"], choices.values(), strict=True):
+        np.testing.assert_allclose(choice["weights"], weights, atol=1e-4)
+        assert choice["top"] == pytest.approx(max(0.25, weights.max()))
+    plain = Page(attention_page(first, list("abc"), list("xy")))
+    assert "select" not in [tag for tag, _ in plain.tags]
+    with pytest.raises(UsageError, match="do not fit"):
+        attention_page(first, list("abc"), list("xy"), choices={"wrong": first[:, :2]})
+    many = {str(number): np.full((20, 60), 0.1) for number in range(1700)}
+    page = Page(attention_page(many["0"], ["a"] * 60, ["b"] * 20, choices=many))
+    assert page.data["choices"] == []
+    assert "The weights of 1700 layers and heads are too many for one page." in page.texts["p"]
+
+
 def test_a_very_large_table_is_left_out() -> None:
     page = Page(attention_page(attention(201, 200), ["a"] * 200, ["b"] * 201))
     assert "table" not in [tag for tag, _ in page.tags]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pairloom.errors import DataError, UsageError
 from pairloom.folder import load_folder
 from pairloom.workflow import events as ev
 from pairloom.workflow.plan import make_plan
-from pairloom.workflow.run import _spent
+from pairloom.workflow.run import _spent, refuse_another_run
 from pairloom.workflow.settings import RunSettings
 
 SMALL: dict[str, Any] = {
@@ -200,6 +201,21 @@ def test_another_run_in_the_same_folder_is_refused_with_the_difference(model: pa
     with pytest.raises(UsageError, match=r"steps: 30 there, 31 now[\s\S]*--fresh"):
         list(pairloom.training(pairs, out=model.folder.path, steps=31, **SMALL))
     load_folder(model.folder.path)
+
+
+def test_a_run_that_held_out_by_its_only_seed_is_known_again(tmp_path: Path) -> None:
+    def record(*data: str, **run: int) -> dict[str, Any]:
+        return {"run": run, "data": dict.fromkeys(data, "hash")}
+
+    def compare(there: dict[str, Any], now: dict[str, Any]) -> None:
+        (tmp_path / "training.json").write_text(json.dumps(there), "utf-8")
+        refuse_another_run(tmp_path, now, fresh=False)
+
+    compare(record("pairs", seed=1), record("pairs", seed=1, split_seed=1))
+    compare(record("pairs", seed=7), record("pairs", seed=7, split_seed=7))
+    compare(record("pairs", "dev", seed=7), record("pairs", "dev", seed=7, split_seed=1))  # nothing was held out
+    with pytest.raises(UsageError, match="split_seed: 7 there, 1 now"):
+        compare(record("pairs", seed=7), record("pairs", seed=7, split_seed=1))
 
 
 def test_fresh_begins_anew_and_removes_nothing_else(pairs: Path, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ class ModelFolder:
     target: Tokenizer
     generation: dict[str, Any]
     training: dict[str, Any]
+    members: tuple[ModelFolder, ...] = ()  # of an ensemble: path, generation and training are those of the first
 
 
 def build_model(settings: FolderSettings) -> Model:

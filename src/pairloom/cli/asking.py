@@ -1,4 +1,4 @@
-"""`pairloom generate`, `score` and `attend`: what a model says, how probable a text is, what it looks at."""
+"""`pairloom generate` and `score`: what a model says, and how probable a text is."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import exp
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairloom.cli.lines import arriving, open_lines, windows
-from pairloom.cli.output import colours, is_terminal, say, show, show_json, width
+from pairloom.cli.output import is_terminal, say, show, show_json
 from pairloom.cli.parser import (
     ENGINES,
     Command,
     Parser,
     add_json,
     add_machine,
-    add_model,
+    add_models,
     add_pairs,
     add_search,
+    folders_and_pairs,
+    folders_and_rest,
     refuse_later,
 )
 from pairloom.errors import UsageError
@@ -37,8 +38,8 @@ NOTHING: dict[str, Any] = {"text": "", "tokens": [], "score": None, "normalised"
 BREAKS = str.maketrans("\t\r\n", "   ")
 
 
-def open_model(directory: str, later: dict[str, Any], threads: int | None) -> Model:
-    """The model, after the options that nothing can be done with have been refused."""
+def open_model(directories: Sequence[str], later: dict[str, Any], threads: int | None) -> Model:
+    """The model (of several folders: the ensemble), after options that nothing can be done with have been refused."""
     refuse_later(later, ENGINES)
     import torch
 
@@ -46,7 +47,7 @@ def open_model(directory: str, later: dict[str, Any], threads: int | None) -> Mo
 
     if threads:
         torch.set_num_threads(threads)
-    return pairloom.load(directory)
+    return pairloom.load(*directories)
 
 
 # -- generate ----------------------------------------------------------------------------------------------------------
@@ -54,7 +55,7 @@ def open_model(directory: str, later: dict[str, Any], threads: int | None) -> Mo
 
 def add_generate(parser: Parser) -> None:
     """The arguments."""
-    add_model(parser)
+    add_models(parser)
     parser.add_argument("files", nargs="*", metavar="FILE", help="the lines to answer; default: standard input (-)")
     parser.rest = "files"
     parser.add_argument("--nbest", type=int, metavar="N", dest="decoding.nbest", help="N outputs a line, apart by tabs")
@@ -78,13 +79,12 @@ def generate(
     threads: int | None,
 ) -> int:
     """One line in, one line out, in order, always."""
-    if any(Path(file).is_dir() for file in files):
-        raise UsageError("several models at once (an ensemble) are not there yet: give one DIR")
+    directories, files = folders_and_rest(directory, files)
     if len(files) > 1:
         raise UsageError(f"{len(files)} files of lines: give one, or join them with cat")
     if attention and not as_json:
         raise UsageError("--attention needs --json; `pairloom attend` draws it")
-    model = open_model(directory, later, threads)
+    model = open_model(directories, later, threads)
     file = files[0] if files else STDIN
     lines = open_lines(file)
     typed = file == STDIN and is_terminal(sys.stdin)
@@ -94,7 +94,8 @@ def generate(
     parts = _windows(model, lines, file, decoding, one_by_one=typed)
     for number, output in enumerate(_answers(model, parts, prefix, decoding, counter), start=1):
         if as_json:
-            weights = _attention(model.explain(output.source, output.text)) if attention and output.candidates else {}
+            wanted = attention and output.candidates
+            weights = attention_as_json(model.explain(output.source, output.text)) if wanted else {}
             show_json({"line": number, **_as_json(output), **weights})
         else:
             show("\t".join(one.text.translate(BREAKS) for one in output.candidates))
@@ -132,7 +133,8 @@ def _as_json(output: Output) -> dict[str, Any]:
     return {"source": output.source, **best, "cut": output.cut, "candidates": candidates}
 
 
-def _attention(explained: Explanation) -> dict[str, Any]:
+def attention_as_json(explained: Explanation) -> dict[str, Any]:
+    """The weights, and the tokens that they lie on."""
     return {
         "source_tokens": explained.source_tokens,
         "attention": [[round(w, 4) for w in row] for row in explained.attention.tolist()],
@@ -164,7 +166,7 @@ class _Counter:
 
 def add_score(parser: Parser) -> None:
     """The arguments."""
-    add_model(parser)
+    add_models(parser)
     add_pairs(parser)
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="pairs scored at the same time (64)")
     add_json(parser)
@@ -175,11 +177,12 @@ def score(
     *, directory: str, pairs: Sequence[str], batch: int, as_json: bool, later: dict[str, Any], threads: int | None
 ) -> int:
     """log P(target | source) of each pair, its source and its target; the perplexity of all."""
-    model = open_model(directory, later, threads)
+    directories, pairs = folders_and_pairs(directory, pairs)
+    model = open_model(directories, later, threads)
     from pairloom.decoding.generator import WINDOW, Generator
     from pairloom.text.pairs import PairsSettings, open_pairs
 
-    generator = Generator(model.folder)
+    generator = Generator(model.folder)  # an ensemble's folder is one
     opened = open_pairs(pairs, PairsSettings(normal_form=model.folder.settings.normal_form))
     count, tokens, total = 0, 0, 0.0
     rows = iter(opened)
@@ -202,79 +205,22 @@ def score(
     return 0
 
 
-# -- attend ------------------------------------------------------------------------------------------------------------
-
-
-def add_attend(parser: Parser) -> None:
-    """The arguments."""
-    add_model(parser)
-    parser.add_argument("text", metavar="TEXT", help="the source")
-    parser.add_argument("--target", metavar="TEXT", help="what to explain; default: the model's own output")
-    parser.add_argument("--out", metavar="FILE", help="the picture: .png, .svg or .html (there, point at a token)")
-    text = "draw words, not the pieces that they are made of"
-    parser.add_argument("--words", action="store_true", help=text)
-    add_json(parser)
-    add_search(parser)
-    add_machine(parser)
-
-
-def attend(
-    *,
-    directory: str,
-    text: str,
-    target: str | None,
-    out: str | None,
-    words: bool,
-    as_json: bool,
-    decoding: dict[str, Any],
-    later: dict[str, Any],
-    threads: int | None,
-) -> int:
-    """Draws the attention into the terminal and, with `out`, into a file."""
-    from pairloom.pictures import attention_in_terminal, draw_attention
-
-    if out is not None and Path(out).suffix.lower() not in (".png", ".svg", ".html"):
-        raise UsageError(f"--out {out}: the picture is drawn as .png, .svg or .html; give one of these endings")
-    model = open_model(directory, later, threads)
-    explained = model.explain(_whole(text), None if target is None else _whole(target), **decoding)
-    sides = (explained.attention, explained.source_tokens, explained.tokens)
-    if words:
-        source_words, target_words, between = explained.by_words()
-        sides = (between, source_words, target_words)
-    if out is not None:
-        draw_attention(*sides, out, title=f"{explained.source} → {explained.text}", score=explained.score)
-    if as_json:
-        sound = {name: value for name, value in vars(explained).items() if name != "attention"}
-        show_json({**sound, **_attention(explained), "score": explained.score, "file": out})
-        return 0
-    show(explained.text.translate(BREAKS))
-    show()
-    show(attention_in_terminal(*sides, width=width(), color=colours()))
-    if out is not None:
-        say(f"the picture: {out}")
-    return 0
-
-
-def _whole(text: str) -> str:
-    """An argument without what is no text: bytes that were not UTF-8 arrive as lone surrogates."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 GENERATE = Command(
     "generate",
-    "DIR [FILE] [options]",
+    "DIR... [FILE] [options]",
     "one line in, one line out",
     (
         "pairloom generate runs/mine sources.txt > outputs.txt",
         "echo 'guten Morgen' | pairloom generate runs/mine --beam 5 --nbest 3",
         "pairloom generate runs/mine sources.txt --sample --temperature 0.8 --seed 1 --json",
+        "pairloom generate runs/seed1 runs/seed2 runs/seed3 sources.txt     # an ensemble",
     ),
     add_generate,
     generate,
 )
 SCORE = Command(
     "score",
-    "DIR PAIRS... [options]",
+    "DIR... PAIRS... [options]",
     "log-probability of given pairs, and perplexity",
     (
         "pairloom score runs/mine test.tsv > scored.tsv     # log-probability, source, target",
@@ -282,15 +228,4 @@ SCORE = Command(
     ),
     add_score,
     score,
-)
-ATTEND = Command(
-    "attend",
-    "DIR TEXT [--target TEXT] [--out FILE] [options]",
-    "draw what the model looks at while it writes",
-    (
-        "pairloom attend runs/mine 'guten Morgen'",
-        "pairloom attend runs/mine 'guten Morgen' --target 'good morning' --out attention.html",
-    ),
-    add_attend,
-    attend,
 )

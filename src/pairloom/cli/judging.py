@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from pairloom.cli.asking import open_model
 from pairloom.cli.output import one_line, say, show, show_json, show_scores, show_table
-from pairloom.cli.parser import Command, Parser, add_json, add_machine, add_model, add_pairs, add_search
+from pairloom.cli.parser import (
+    Command,
+    Parser,
+    add_json,
+    add_machine,
+    add_models,
+    add_pairs,
+    add_search,
+    folders_and_pairs,
+)
 
 if TYPE_CHECKING:
     from pairloom.metrics import LengthRow
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
 
 def add_evaluate(parser: Parser) -> None:
     """The arguments."""
-    add_model(parser)
+    add_models(parser)
     add_pairs(parser)
     text = "bleu,chrf,ter,rouge,wer,per,cer,exact; default: what suits the target's unit"
     parser.add_argument("--metrics", type=_names, metavar="NAMES", help=text)
@@ -48,7 +57,8 @@ def evaluate(
     from pairloom.metrics.scores import expand
 
     expand(metrics or ())  # an unknown metric is better refused before the work than after it
-    model = open_model(directory, later, threads)
+    directories, pairs = folders_and_pairs(directory, pairs)
+    model = open_model(directories, later, threads)
     found = model.evaluate(pairs, metrics, merge=merge, **decoding)
     if found.skipped:
         say(found.skipped)
@@ -56,6 +66,7 @@ def evaluate(
         show_json(
             {
                 "folder": directory,
+                "folders": directories,
                 "pairs": list(pairs),
                 "lines": found.lines,
                 "decoding": {**model.folder.generation, **decoding},
@@ -134,12 +145,13 @@ CHECK = Command(
 )
 EVALUATE = Command(
     "evaluate",
-    "DIR PAIRS... [options]",
+    "DIR... PAIRS... [options]",
     "how good a model's outputs are, with intervals",
     (
         "pairloom evaluate runs/mine test.tsv",
         "pairloom evaluate runs/mine test.de test.en --metrics bleu,chrf --beam 5 --json",
         "pairloom evaluate runs/words words.tsv --merge     # several right answers to a source",
+        "pairloom evaluate runs/seed1 runs/seed2 runs/seed3 test.tsv     # an ensemble",
     ),
     add_evaluate,
     evaluate,

@@ -7,6 +7,7 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pairloom.errors import UsageError
@@ -125,6 +126,27 @@ def add_pairs(parser: Parser) -> None:
 def add_model(parser: Parser) -> None:
     """DIR."""
     parser.add_argument("directory", metavar="DIR", help="the folder of a model, as `pairloom train --out` made it")
+
+
+def add_models(parser: Parser) -> None:
+    """DIR..., the first of them: the others stand among the words that follow (see `folders_and_rest`)."""
+    text = "the folder of a model; several folders answer as one, with the mean of their probabilities (an ensemble)"
+    parser.add_argument("directory", metavar="DIR", help=text)
+
+
+def folders_and_rest(directory: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The folders of models: `directory`, and every word that is a directory; and the other words."""
+    inside = [Path(word).is_dir() for word in words]
+    more = [word for word, is_folder in zip(words, inside, strict=True) if is_folder]
+    return [directory, *more], [word for word, is_folder in zip(words, inside, strict=True) if not is_folder]
+
+
+def folders_and_pairs(directory: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The same where pairs must follow. Raises UsageError where none do."""
+    directories, pairs = folders_and_rest(directory, words)
+    if not pairs:
+        raise UsageError(f"{', '.join(words)}: a directory, and so a model; after the models come the PAIRS")
+    return directories, pairs
 
 
 def add_machine(parser: Parser) -> None:

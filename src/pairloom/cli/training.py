@@ -59,7 +59,10 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", choices=KINDS, metavar="KIND", dest="settings.kind", help=text)
     for name in ("--task", "--recipe", "--vectors"):
         group.add_argument(name, dest=f"later.{name[2:]}", help=argparse.SUPPRESS)
-    group.add_argument("--seed", type=int, metavar="N", dest="settings.seed", help="of everything random (1)")
+    text = "of the initial weights, the dropout and the order of batches (1)"
+    group.add_argument("--seed", type=int, metavar="N", dest="settings.seed", help=text)
+    text = "of which sources are held out where there is no --dev (1); models of an ensemble need the same"
+    group.add_argument("--split-seed", type=int, metavar="N", dest="settings.split_seed", help=text)
     devices = ("auto", "cpu", "cuda", "mps")
     group.add_argument("--device", choices=devices, dest="settings.device", help="where the model is trained")
     text = "auto: bfloat16 where the processor multiplies it faster"

@@ -3,6 +3,8 @@
     generator = Generator(load_folder("runs/mine"))
     for output in generator.generate(["...", "..."], DecodingSettings(beam=5)): print(output.text)
 
+Several folders are an ensemble: Generator(load_folder("runs/1"), load_folder("runs/2")).
+
 One output for each input, in the order of the input; a blank input gives an empty output. Nothing is kept between
 calls, so any number of threads can share a generator.
 """
@@ -18,6 +20,7 @@ import torch
 
 from pairloom.decoding import loop
 from pairloom.decoding.choosers import Hypothesis
+from pairloom.decoding.ensemble import as_one
 from pairloom.decoding.explanation import Array, Explanation
 from pairloom.decoding.inputs import device_of, evaluating, pad_rows, source_batch
 from pairloom.decoding.scoring import TargetScore, score_targets
@@ -58,11 +61,12 @@ class Output:
 
 
 class Generator:
-    """Asks one model."""
+    """Asks one model, or several as one."""
 
-    def __init__(self, folder: ModelFolder) -> None:
-        self.folder = folder
-        self.model = cast(EncoderDecoder, folder.model)
+    def __init__(self, *folders: ModelFolder) -> None:
+        """Raises FolderError for models that cannot answer together (see `as_one`)."""
+        self.folder = as_one(folders)
+        self.model = cast(EncoderDecoder, self.folder.model)
 
     def settings(self, **asked: Any) -> DecodingSettings:
         """The folder's own way of being asked, with what the user wants otherwise."""
@@ -172,6 +176,7 @@ class Generator:
                 list(zip(name_tokens(self.folder.target, ids), probabilities, strict=True))
                 for ids, probabilities in zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
             ],
+            heads=None if step.heads is None else step.heads[0].float().cpu().numpy(),
         )
 
     def _words(self, text: str, ids: list[int]) -> list[tuple[int, int]]:

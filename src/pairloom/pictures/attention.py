@@ -5,7 +5,7 @@ So drawn by Bahdanau, Cho, Bengio 2015, figure 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,16 +50,18 @@ def draw_attention(
     *,
     title: str | None = None,
     score: float | None = None,
+    choices: Mapping[str, ArrayLike] | None = None,
 ) -> None:
     """Draw attention weights [T, S] of T target tokens over S source tokens into `path`: .png, .svg or .html.
 
-    `score` is the log-probability of the target. UsageError: shape and labels do not fit, or another suffix.
+    `score` is the log-probability of the target; `choices`, what else the .html lets its reader choose (see
+    `attention_page`). UsageError: shape and labels do not fit, or another suffix.
     StorageError: the file cannot be written.
     """
     suffix = checked_suffix(path, ("png", "svg", "html"))
     array = checked_weights(weights, source, target)
     if suffix == "html":
-        write(path, attention_page(array, source, target, title=title, score=score).encode())
+        write(path, attention_page(array, source, target, title=title, score=score, choices=choices).encode())
         return
     with drawing():
         cell = _cell_size(max(array.shape))

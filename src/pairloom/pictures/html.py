@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from math import ceil
 from string import Template
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +27,9 @@ _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'"
 _TABLE_CELLS = 40_000
 """A larger table would make the page slow; the tokens above it still show every weight."""
 
+_CHOICE_CELLS = 2_000_000
+"""More weights to choose from would make a page of more than some 15 MB."""
+
 
 def attention_page(
     weights: ArrayLike,
@@ -34,22 +38,26 @@ def attention_page(
     *,
     title: str | None = None,
     score: float | None = None,
+    choices: Mapping[str, ArrayLike] | None = None,
 ) -> str:
     """One HTML page for attention weights [T, S]: it loads nothing, and runs no script but its own (by its hash).
 
     The weights and the tokens stand in it as JSON (`<script type="application/json" id="data">`). `score` is the
-    log-probability of the target. UsageError: shape and labels do not fit.
+    log-probability of the target. `choices` are matrices of the same tokens by name (layers and heads), of which the
+    reader can choose; the first should be `weights`, which the page opens with. UsageError: shape and labels do not
+    fit.
     """
     array = checked_weights(weights, source, target)
     top = scale_top(array)
     page = files("pairloom.pictures") / "page"
     style, script = ((page / f"attention.{kind}").read_text("utf-8") for kind in ("css", "js"))
-    data = {
+    data: dict[str, Any] = {
         "source": list(source),
         "target": list(target),
         "weights": [[float(str(weight)) for weight in row] for row in array],  # the shortest text of each float32
         "top": top,
         "score": score,
+        "choices": _choices(choices or {}, source, target),
     }
     return Template((page / "attention.html").read_text("utf-8")).substitute(
         policy=f"{_POLICY}; style-src {_hash(style)}; script-src {_hash(script)}",
@@ -57,6 +65,7 @@ def attention_page(
         script=script,
         title=escape(heading(title)) if title else "Attention",
         score="" if score is None else f'<p class="score">log-probability {score:.4f}</p>',
+        choice=_selector(data["choices"], choices or {}),
         target=_tokens("target", target),
         source=_tokens("source", source),
         table=_table(array, source, target, top),
@@ -70,6 +79,33 @@ def _hash(content: str) -> str:
 
 def _text(token: str) -> str:
     return escape(visible(token))
+
+
+def _choices(choices: Mapping[str, ArrayLike], source: Sequence[str], target: Sequence[str]) -> list[dict[str, Any]]:
+    """The matrices for the script; none if they are too many for a page."""
+    if len(choices) * len(source) * len(target) > _CHOICE_CELLS:
+        return []
+    found = []
+    for weights in choices.values():
+        array = checked_weights(weights, source, target)
+        rows = [[round(float(weight), 4) for weight in row] for row in array]
+        found.append({"weights": rows, "top": scale_top(array)})
+    return found
+
+
+def _selector(kept: Sequence[object], choices: Mapping[str, ArrayLike]) -> str:
+    """A list to choose from, which the script shows: without it nothing could be chosen."""
+    if not choices:
+        return ""
+    if not kept:
+        return f'<p class="hint">The weights of {len(choices)} layers and heads are too many for one page.</p>'
+    options = "".join(
+        f'<option value="{number}">{escape(heading(name))}</option>' for number, name in enumerate(choices)
+    )
+    return (
+        f'<p id="choice" hidden><label for="weights">Weights of</label> '
+        f'<select id="weights" autocomplete="off">{options}</select></p>'
+    )
 
 
 def _tokens(side: str, tokens: Sequence[str]) -> str:

@@ -65,6 +65,13 @@ class Tokenizer:
         vocabulary = built["model"]["vocab"]
         self.pieces: tuple[str, ...] = tuple(p for p, _ in vocabulary) if unit == "unigram" else tuple(vocabulary)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both make the same ids of every text: same unit, same pieces in the same places, same merges."""
+        return isinstance(other, Tokenizer) and self._document == other._document
+
+    def __hash__(self) -> int:
+        return hash((self.unit, self.pieces))
+
     @property
     def size(self) -> int:
         """Number of ids, the four special ones included."""

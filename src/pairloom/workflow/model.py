@@ -37,11 +37,11 @@ class Evaluation:
 
 
 class Model:
-    """A trained model. Nothing is kept between calls; threads may share it."""
+    """A trained model, or several as one. Nothing is kept between calls; threads may share it."""
 
-    def __init__(self, folder: ModelFolder) -> None:
-        self.folder = folder
-        self._generator = Generator(folder)
+    def __init__(self, *folders: ModelFolder) -> None:
+        self._generator = Generator(*folders)
+        self.folder = self._generator.folder
 
     def generate(self, texts: Iterable[str], **settings: Any) -> list[str]:
         """The best output for each text, in order; a blank text gives "". Settings: see `DecodingSettings`."""
@@ -57,7 +57,10 @@ class Model:
         return self._generator.stream(text, self._settings(given))
 
     def explain(self, text: str, target: str | None = None, **settings: Any) -> Explanation:
-        """Tokens of both sides, attention [T, S], probabilities and alternatives, of `target` or of the output."""
+        """Tokens of both sides, attention [T, S], probabilities and alternatives, of `target` or of the output.
+
+        `explain(...).looking(layer, head)` has the attention of one layer and head, both counted from 1.
+        """
         return self._generator.explain(text, target, self._settings(settings))
 
     def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> list[float]:
@@ -124,9 +127,12 @@ def path_names(paths: Paths) -> list[str]:
     return [str(paths)] if isinstance(paths, str | Path) else [str(path) for path in paths]
 
 
-def load(path: str | Path) -> Model:
-    """The model in a folder. Raises FolderError, naming all that is wrong with it."""
-    return Model(load_folder(path))
+def load(*paths: Paths) -> Model:
+    """The model in a folder; of several folders, an ensemble: the mean of their probabilities at every step.
+
+    Raises FolderError, naming all that is wrong with a folder, or what keeps the models from answering together.
+    """
+    return Model(*(load_folder(path) for some in paths for path in path_names(some)))
 
 
 def training(

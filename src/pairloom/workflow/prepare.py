@@ -91,7 +91,7 @@ def open_data(settings: RunSettings, stop: Callable[[], bool] = lambda: False) -
         return Data(pairs, open_pairs(settings.dev, reading), None, stop)
     count = sum(1 for _ in stoppable(pairs, stop))
     share = min(settings.dev_share, LARGEST_SLICE / count)
-    return Data(pairs, None, HeldOut(share, settings.seed), stop)
+    return Data(pairs, None, HeldOut(share, settings.split_seed), stop)
 
 
 def prepare(settings: RunSettings, data: Data, out: Path) -> Prepared:
@@ -177,7 +177,7 @@ def _fingerprint(settings: RunSettings, folder: FolderSettings, data: Data, out:
         "sides": [folder.source.model_dump(), folder.target.model_dump()],
         "normal_form": folder.normal_form,
         "tokenizers": [file_hash(out / name) for name in TOKENIZERS],
-        "held_out": [settings.dev_share, settings.seed] if data.held_out else None,
+        "held_out": [settings.dev_share, settings.split_seed] if data.held_out else None,
     }
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 

@@ -139,6 +139,8 @@ def refuse_another_run(out: Path, record: dict[str, Any], fresh: bool) -> None:
         return
     there = read_json(out / "training.json")
     before, now = ({**r.get("run", {}), "data": r.get("data")} for r in (there, json.loads(json.dumps(record))))
+    if "split_seed" not in before:  # a run from before there was one: it held out by its only seed, if at all
+        before["split_seed"] = now["split_seed"] if "dev" in there.get("data", {}) else before.get("seed")
     different = [
         f"  {name}: {before.get(name)!r} there, {now.get(name)!r} now"
         for name in sorted(before.keys() | now.keys())

@@ -19,6 +19,7 @@ class RunSettings(BaseModel):
     pairs: tuple[str, ...] = Field(min_length=1, max_length=2, description="one file of pairs, or two aligned files")
     dev: tuple[str, ...] = Field((), max_length=2, description="development pairs; default: a slice of the pairs")
     dev_share: float = Field(0.05, gt=0, lt=1, description="share of the sources in that slice, at most 2,000 pairs")
+    split_seed: int = Field(1, ge=0, lt=2**31, description="of which sources are in that slice, and of nothing else")
     kind: str = Field("attention", description="the kind of model")
 
     minutes: float | None = Field(None, gt=0, description="budget of time; 10 minutes if no budget is given")
@@ -34,7 +35,7 @@ class RunSettings(BaseModel):
     normal_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = Field("NFC", description="Unicode normal form")
     strict: bool = Field(False, description="stop at unusable lines instead of skipping them")
 
-    seed: int = Field(1, ge=0, lt=2**31, description="of everything random")
+    seed: int = Field(1, ge=0, lt=2**31, description="of the initial weights, the dropout and the order of batches")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model is trained")
     precision: Precision = Field("auto", description="auto: bfloat16 where the processor multiplies it faster")
     threads: int | None = Field(None, ge=1, le=1024, description="threads of the processor")

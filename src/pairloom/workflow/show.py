@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from pairloom.errors import FolderError
-from pairloom.folder import FolderSettings, is_model, read_json, read_settings
+from pairloom.folder import FolderSettings, is_model, read_header, read_json, read_settings
 from pairloom.pictures import sparkline
 from pairloom.storage import check_manifest
 from pairloom.workflow.run import read_log
@@ -23,6 +24,7 @@ class Description:
     training: dict[str, Any]  # training.json
     generation: dict[str, Any]  # generation.json
     weights: int  # bytes of model.safetensors; 0 while in training
+    parts: dict[str, int]  # part of the model → its parameters, the largest first; empty while in training
     updates: int  # made so far, as far as the log knows
     progress: float  # share of the budget that is spent, 0 to 1
     seconds: float  # of training so far
@@ -68,6 +70,9 @@ class Description:
             parameters = self.training.get("parameters")
             count = f"{parameters:,} parameters, " if isinstance(parameters, int) else ""
             rows.append(("weights", f"{count}{self.weights / 1e6:.1f} MB"))
+            total = sum(self.parts.values())
+            wide = max(map(len, self.parts), default=0)
+            rows += [("", f"{name:<{wide}}{size:>14,}  {size / total:>4.0%}") for name, size in self.parts.items()]
         if self.generation:
             rows.append(("asked with", ", ".join(f"{name} {value}" for name, value in self.generation.items())))
         return rows
@@ -115,9 +120,19 @@ def describe(path: str | Path) -> Description:
         training=training,
         generation=read_json(path / "generation.json") if finished else {},
         weights=(path / "model.safetensors").stat().st_size if finished else 0,
+        parts=count_parts(path / "model.safetensors") if finished else {},
         updates=int(result.get("step", last.get("step", 0))),
         progress=1.0 if finished else float(last.get("progress", 0.0)),
         seconds=float(result.get("seconds", last.get("seconds", 0.0))),
         losses=tuple(float(row["loss"]) for row in validations),
         exact=tuple(float(row["exact"]) for row in validations),
     )
+
+
+def count_parts(weights: Path) -> dict[str, int]:
+    """Parameters by the first word of their names (`encoder.forwards.0.weight` is the encoder's), the largest first."""
+    counts: dict[str, int] = {}
+    for name, entry in read_header(weights).items():
+        part = name.split(".", maxsplit=1)[0]
+        counts[part] = counts.get(part, 0) + prod(entry["shape"])
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

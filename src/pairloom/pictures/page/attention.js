@@ -36,7 +36,7 @@
     for (const { mate, share } of mates) {
       if (share < 0.01) continue;
       const button = buttons[other(side)][mate];
-      button.className = `l${Math.min(LEVELS, Math.ceil((LEVELS * share) / data.top))}`;
+      button.className = shade(share);
       button.querySelector(".share").textContent = share.toFixed(2);
     }
     if (table) {
@@ -49,6 +49,18 @@
       detail.append(place ? ", " : "", isolated(label(other(side), mate)), ` (${share.toFixed(2)})`);
     });
     if (!best.length) detail.append("nothing with a weight of 0.01 or more");
+  }
+
+  const shade = (share) => `l${Math.min(LEVELS, Math.ceil((LEVELS * share) / data.top))}`;
+
+  function redraw() {
+    for (const row of table ? table.tBodies[0].rows : []) {
+      data.weights[row.rowIndex - 1].forEach((share, index) => {
+        const cell = row.cells[index + 1];
+        cell.className = share < 0.01 ? "" : shade(share);
+        cell.textContent = share < 0.01 ? "" : share.toFixed(2);
+      });
+    }
   }
 
   const rest = () => (kept ? show(kept) : clear());
@@ -106,6 +118,17 @@
       detail.append(` with ${data.weights[index][mate].toPrecision(3)}`);
     });
     table.addEventListener("mouseleave", rest);
+  }
+
+  const choice = document.getElementById("choice");
+  if (choice) {
+    const select = choice.querySelector("select");
+    choice.hidden = false;
+    select.addEventListener("change", () => {
+      Object.assign(data, data.choices[select.selectedIndex]); // weights and top
+      redraw();
+      rest();
+    });
   }
 
   // page.html#target-3 opens with that token held, so that a link can point at it
