@@ -17,7 +17,7 @@ from calls import QUICK
 from pairloom.cli import COMMANDS
 from pairloom.cli.output import colours, command, duration, program
 from pairloom.cli.parser import LATER, assignment, grouped
-from pairloom.cli.progress import Bar, left
+from pairloom.cli.progress import Bar, Plain, left
 from pairloom.workflow import events as ev
 
 # -- start-up and help -------------------------------------------------------------------------------------------------
@@ -102,7 +102,6 @@ def test_wrong_use_says_what_is_wrong_and_leaves_with_2(ask: Any, words: list[st
     "words",
     [
         *[[name, "anything", "--at-all"] for name in LATER],
-        *[["train", "x", "--out", "y", "--model", kind] for kind in ("rnn",)],
         ["train", "x", "--out", "y", "--task", "translate"],
         ["train", "x", "--out", "y", "--recipe", "g2p"],
         ["generate", "x", "--engine", "onnx"],

@@ -42,7 +42,7 @@ class Ensemble(Model):
 
     def __init__(self, members: Sequence[Model]) -> None:
         """At least one member; all with the same ids for the same tokens, which nobody can check here."""
-        super().__init__()
+        nn.Module.__init__(self)  # no settings and no vocabularies of its own
         self.members = nn.ModuleList(members)
 
     def encode(
