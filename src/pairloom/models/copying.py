@@ -11,7 +11,7 @@ ids of the source as numbers (exact up to 2^24; 16-bit floats would round them, 
 where the rest of the model works with bfloat16). A hidden vector never lives across steps: D may change with S.
 
 An id of the source must mean the same in the target: copying needs a joint vocabulary. There is no extended vocabulary
-for unknown words (docs/decisions/0005-copying-with-a-joint-vocabulary.md).
+for unknown words (docs/decisions/0006-copying-with-a-joint-vocabulary.md).
 
 The `</s>` that ends every source may be copied: a decoder that has followed the source to its end then points at the
 end, and the weights need no second normalisation. `<pad>` cannot be: the attention there is exactly 0.
