@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import pytest
@@ -50,7 +51,7 @@ def by_formula(model: AttentionModel, h: Tensor, s: Tensor) -> Tensor:
     if model.settings.attention == "general":
         return h @ key @ s
     if model.settings.attention == "scaled_dot":
-        return h @ key @ s / len(h) ** 0.5
+        return h @ key @ s / math.sqrt(len(h))
     both = torch.cat([parameter(model, "attend.query.weight"), key], dim=1)  # Luong's W_a [h; s]
     energy = torch.tanh(both @ torch.cat([h, s]) + parameter(model, "attend.query.bias"))
     score: Tensor = parameter(model, "attend.weigh.weight")[0] @ energy
