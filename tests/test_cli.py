@@ -149,8 +149,7 @@ def test_wrong_use_says_what_is_wrong_and_leaves_with_2(ask: Any, words: list[st
     [
         *[[name, "anything", "--at-all"] for name in LATER],
         *[["train", "x", "--out", "y", "--model", kind] for kind in ("rnn", "transformer", "hybrid")],
-        ["train", "x", "--out", "y", "--task", "translate"],
-        ["train", "x", "--out", "y", "--recipe", "g2p"],
+        ["train", "x", "--out", "y", "--vectors", "words.vec"],
         ["generate", "x", "--engine", "onnx"],
         ["generate", "x", "--precision", "int8"],
         ["generate", "x", "."],

@@ -15,6 +15,7 @@ from pairloom.cli.parser import (
     ENGINES,
     Command,
     Parser,
+    add_columns,
     add_json,
     add_machine,
     add_model,
@@ -166,21 +167,29 @@ def add_score(parser: Parser) -> None:
     """The arguments."""
     add_model(parser)
     add_pairs(parser)
+    add_columns(parser)
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="pairs scored at the same time (64)")
     add_json(parser)
     add_machine(parser)
 
 
 def score(
-    *, directory: str, pairs: Sequence[str], batch: int, as_json: bool, later: dict[str, Any], threads: int | None
+    *,
+    directory: str,
+    pairs: Sequence[str],
+    columns: str | None,
+    batch: int,
+    as_json: bool,
+    later: dict[str, Any],
+    threads: int | None,
 ) -> int:
     """log P(target | source) of each pair, its source and its target; the perplexity of all."""
     model = open_model(directory, later, threads)
     from pairloom.decoding.generator import WINDOW, Generator
-    from pairloom.text.pairs import PairsSettings, open_pairs
+    from pairloom.text.pairs import open_pairs
 
     generator = Generator(model.folder)
-    opened = open_pairs(pairs, PairsSettings(normal_form=model.folder.settings.normal_form))
+    opened = open_pairs(pairs, model.reading(pairs, columns))
     count, tokens, total = 0, 0, 0.0
     rows = iter(opened)
     while part := list(islice(rows, WINDOW * max(1, batch))):
@@ -242,7 +251,8 @@ def attend(
         source_words, target_words, between = explained.by_words()
         sides = (between, source_words, target_words)
     if out is not None:
-        draw_attention(*sides, out, title=f"{explained.source} → {explained.text}", score=explained.score)
+        title = f"{explained.source} → {explained.text}".translate(BREAKS)
+        draw_attention(*sides, out, title=title, score=explained.score)
     if as_json:
         sound = {name: value for name, value in vars(explained).items() if name != "attention"}
         show_json({**sound, **_attention(explained), "score": explained.score, "file": out})
