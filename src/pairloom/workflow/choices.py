@@ -35,7 +35,7 @@ def choose(**given: Any) -> RunSettings:
         raise UsageError("\n  ".join(["these settings are not valid:", *explain(error)])) from None
     expand(settings.metrics)
     if settings.kind not in MODELS:
-        raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(MODELS)}")
+        raise UsageError(f"--model {settings.kind} is not there yet; there is: {', '.join(MODELS)}")
     return settings
 
 
