@@ -18,6 +18,19 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("attention", {"attention": "dot", "hidden": 8}),
     ("attention", {"bidirectional": False, "encoder_layers": 2, "decoder_layers": 2}),
     ("attention", {"encoder_layers": 3, "decoder_layers": 3, "tie": False}),
+    ("attention", {"attention": "general", "cell": "gru"}),
+    ("attention", {"attention": "concat", "cell": "rnn", "decoder_layers": 2}),
+    ("attention", {"attention": "additive"}),
+    ("attention", {"attention": "additive", "cell": "gru", "readout": "maxout", "decoder_layers": 2}),
+    ("attention", {"attention": "multi_head", "heads": 2}),
+    ("attention", {"input_feeding": True, "decoder_layers": 2}),
+    ("attention", {"input_feeding": True, "cell": "rnn", "attention": "concat", "readout": "maxout"}),
+    ("attention", {"coverage": True, "attention": "dot"}),
+    ("attention", {"coverage": True, "cell": "gru", "attention": "multi_head", "heads": 5, "tie": False}),
+    ("attention", {"coverage": True, "attention": "concat", "input_feeding": True}),
+    ("attention", {"copy": True}),
+    ("attention", {"copy": True, "coverage": True, "attention": "additive", "cell": "rnn"}),
+    ("attention", {"copy": True, "coverage": True, "input_feeding": True, "attention": "multi_head", "heads": 2}),
 ]
 SMALL = {"embedding": 6, "encoder_hidden": 4, "hidden": 10, "dropout": 0.3}
 
@@ -43,7 +56,8 @@ def batch(lengths: list[int], seed: int = 1) -> tuple[torch.Tensor, torch.Tensor
 
 @pytest.fixture(params=SETTINGS, ids=lambda s: f"{s[0]}-{s[1]}")
 def model(request: pytest.FixtureRequest) -> Model:
-    return build(*request.param)
+    kind, settings = request.param
+    return build(kind, settings, joint=settings.get("copy", False))
 
 
 def test_decoding_all_at_once_is_decoding_step_by_step(model: Model) -> None:
@@ -68,11 +82,11 @@ def test_padding_and_company_change_nothing(model: Model) -> None:
     ids, mask = batch([7, 4, 1])
     tokens = torch.randint(4, 20, (3, 5))
     together = model.encode(ids, mask)
-    all_hidden = model.decode(tokens, together, model.start(together)).hidden
+    all_logits = model.logits(model.decode(tokens, together, model.start(together)).hidden)
     for row, length in enumerate([7, 4, 1]):
         alone = model.encode(ids[row : row + 1, :length], mask[row : row + 1, :length])
-        hidden = model.decode(tokens[row : row + 1], alone, model.start(alone)).hidden
-        torch.testing.assert_close(hidden, all_hidden[row : row + 1], atol=1e-5, rtol=1e-5)
+        logits = model.logits(model.decode(tokens[row : row + 1], alone, model.start(alone)).hidden)
+        torch.testing.assert_close(logits, all_logits[row : row + 1], atol=1e-5, rtol=1e-5)
 
 
 def test_attention_is_a_distribution_over_the_real_tokens(model: Model) -> None:
@@ -98,9 +112,9 @@ def test_memories_are_selected_joined_and_trimmed(model: Model) -> None:
     both = join([long, short])
     assert both.mask.shape == (3, 7)
     rows = select(both, torch.tensor([2, 0]))
-    hidden = model.decode(torch.full((2, 1), BOS), rows, model.start(rows)).hidden
-    apart = model.decode(torch.full((1, 1), BOS), short, model.start(short)).hidden
-    torch.testing.assert_close(hidden[:1], apart, atol=1e-6, rtol=1e-5)
+    logits = model.logits(model.decode(torch.full((2, 1), BOS), rows, model.start(rows)).hidden)
+    apart = model.logits(model.decode(torch.full((1, 1), BOS), short, model.start(short)).hidden)
+    torch.testing.assert_close(logits[:1], apart, atol=1e-5, rtol=1e-5)
     assert trim(select(both, torch.tensor([2]))).mask.shape == (1, 3)
 
 
@@ -138,6 +152,10 @@ def test_reversal_keeps_padding_in_its_place_and_undoes_itself() -> None:
         ({"hidden": 10**9}, "less than or equal to 8192"),
         ({"dropout": 1.0}, "less than 1"),
         ({"attention": "hard"}, "scaled_dot"),
+        ({"attention": "multi_head", "heads": 3, "hidden": 10}, "heads=3 does not divide hidden=10: .* 1, 2, 5, 10"),
+        ({"heads": 2}, "heads=2 belongs to attention=multi_head; here it is scaled_dot: leave it out"),
+        ({"attention": "additive", "input_feeding": True}, "already feeds its context .*: leave input_feeding out"),
+        ({"coverage_weight": 2.0}, "coverage_weight=2 needs coverage=true"),
         ({"depth": 3}, "Extra inputs are not permitted"),
     ],
 )

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from pairloom.errors import FolderError
+from pairloom.errors import FolderError, UsageError
 from pairloom.models import MODELS
 from pairloom.models.protocol import Model
 from pairloom.storage import MANIFEST, check_manifest, disk_errors, write_file, write_manifest
@@ -185,8 +185,11 @@ def with_feature_ids(
 
 def build_model_checked(weights: Path, settings: FolderSettings) -> Model:
     """Builds the model without memory, compares the file's header with it, and only then reads the tensors."""
-    with torch.device("meta"):
-        model = build_model(settings)
+    try:
+        with torch.device("meta"):
+            model = build_model(settings)
+    except UsageError as error:  # settings that exclude each other, which a run would have refused
+        raise FolderError(f"the settings of the model are not valid: {error}") from None
     expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     header = read_header(weights)
     problems = [f"{name} is missing" for name in expected.keys() - header.keys()]
