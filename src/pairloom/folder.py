@@ -18,10 +18,10 @@ import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -29,6 +29,8 @@ from pairloom.errors import FolderError, UsageError
 from pairloom.models import MODELS
 from pairloom.models.protocol import Model
 from pairloom.storage import MANIFEST, check_manifest, disk_errors, write_file, write_manifest
+from pairloom.text.columns import Columns, split_features
+from pairloom.text.features import LONGEST, MOST, FeatureTokenizer
 from pairloom.text.tokenizer import Tokenizer, Unit
 
 TOKENIZERS = ("tokenizer.source.json", "tokenizer.target.json")
@@ -42,8 +44,20 @@ class SideSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     unit: Unit
-    size: int = Field(ge=4, le=10**6, description="entries of the vocabulary")
+    size: int = Field(ge=4, le=10**6, description="entries of the vocabulary, features included")
     max_tokens: int = Field(ge=1, le=10**6, description="longer texts were cut in training")
+    features: tuple[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)], ...] = Field(
+        (), max_length=MOST, description="marks that a source may carry, each an entry behind those of the text"
+    )
+
+    @model_validator(mode="after")
+    def _features_can_be_told_apart(self) -> Self:
+        odd = [feature for feature in self.features if split_features(feature) != [feature]]
+        if odd:
+            raise ValueError(f"a feature holds what parts features: {odd[0]!r}")
+        if len(set(self.features)) < len(self.features):
+            raise ValueError("a feature occurs twice")
+        return self
 
 
 class FolderSettings(BaseModel):
@@ -59,6 +73,17 @@ class FolderSettings(BaseModel):
     target: SideSettings
     joint: bool = Field(description="both sides share one vocabulary and its embeddings")
     normal_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = "NFC"
+    columns: Columns | None = Field(None, description="of the pairs it was trained on, and of others for it")
+    metrics: tuple[Annotated[str, StringConstraints(max_length=40)], ...] = Field(
+        (), max_length=20, description="what it is judged by; none: what suits the target's unit"
+    )
+    merge: bool = Field(False, description="pairs of the same source are several right answers to one question")
+
+    @model_validator(mode="after")
+    def _only_sources_have_features(self) -> Self:
+        if self.target.features:
+            raise ValueError("target.features: only a source has features")
+        return self
 
 
 @dataclass(frozen=True)
@@ -138,12 +163,25 @@ def load_folder(path: str | Path) -> ModelFolder:
     settings = read_settings(path)
     source = Tokenizer.load(path / "tokenizer.source.json", settings.source.unit)
     target = Tokenizer.load(path / "tokenizer.target.json", settings.target.unit)
+    source, target = with_feature_ids(source, target, settings.source.features, joint=settings.joint)
     for side, tokenizer, expected in (("source", source, settings.source), ("target", target, settings.target)):
         if tokenizer.size != expected.size:
             raise FolderError(f"tokenizer.{side}.json has {tokenizer.size} entries, config.json says {expected.size}")
     model = build_model_checked(path / "model.safetensors", settings)
     generation, training = (read_json(path / name) for name in ("generation.json", "training.json"))
     return ModelFolder(path, settings, model, source, target, generation, training)
+
+
+def with_feature_ids(
+    source: Tokenizer, target: Tokenizer, features: tuple[str, ...], *, joint: bool
+) -> tuple[Tokenizer, Tokenizer]:
+    """Both tokenizers as a model with these features of the source needs them; without any, as they are.
+
+    With a joint vocabulary the target's has the same ids, though it never uses those of features.
+    """
+    if not features:
+        return source, target
+    return FeatureTokenizer(source, features), FeatureTokenizer(target, features, reads=False) if joint else target
 
 
 def build_model_checked(weights: Path, settings: FolderSettings) -> Model:

@@ -14,6 +14,7 @@ from pairloom.cli.parser import (
     ENGINES,
     Command,
     Parser,
+    add_columns,
     add_json,
     add_machine,
     add_models,
@@ -168,22 +169,30 @@ def add_score(parser: Parser) -> None:
     """The arguments."""
     add_models(parser)
     add_pairs(parser)
+    add_columns(parser)
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="pairs scored at the same time (64)")
     add_json(parser)
     add_machine(parser)
 
 
 def score(
-    *, directory: str, pairs: Sequence[str], batch: int, as_json: bool, later: dict[str, Any], threads: int | None
+    *,
+    directory: str,
+    pairs: Sequence[str],
+    columns: str | None,
+    batch: int,
+    as_json: bool,
+    later: dict[str, Any],
+    threads: int | None,
 ) -> int:
     """log P(target | source) of each pair, its source and its target; the perplexity of all."""
     directories, pairs = folders_and_pairs(directory, pairs)
     model = open_model(directories, later, threads)
     from pairloom.decoding.generator import WINDOW, Generator
-    from pairloom.text.pairs import PairsSettings, open_pairs
+    from pairloom.text.pairs import open_pairs
 
     generator = Generator(model.folder)  # an ensemble's folder is one
-    opened = open_pairs(pairs, PairsSettings(normal_form=model.folder.settings.normal_form))
+    opened = open_pairs(pairs, model.reading(pairs, columns))
     count, tokens, total = 0, 0, 0.0
     rows = iter(opened)
     while part := list(islice(rows, WINDOW * max(1, batch))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from pairloom.cli.output import one_line, say, show, show_json, show_scores, sho
 from pairloom.cli.parser import (
     Command,
     Parser,
+    add_columns,
     add_json,
     add_machine,
     add_models,
@@ -32,7 +34,9 @@ def add_evaluate(parser: Parser) -> None:
     text = "bleu,chrf,ter,rouge,wer,per,cer,exact; default: what suits the target's unit"
     parser.add_argument("--metrics", type=_names, metavar="NAMES", help=text)
     text = "pairs of the same source are several right answers to one question"
-    parser.add_argument("--merge", action="store_true", help=text)
+    joined = argparse.BooleanOptionalAction
+    parser.add_argument("--merge", action=joined, default=None, help=text)
+    add_columns(parser)
     add_json(parser)
     add_search(parser)
     add_machine(parser)
@@ -47,7 +51,8 @@ def evaluate(
     directory: str,
     pairs: Sequence[str],
     metrics: Sequence[str] | None,
-    merge: bool,
+    merge: bool | None,
+    columns: str | None,
     as_json: bool,
     decoding: dict[str, Any],
     later: dict[str, Any],
@@ -59,7 +64,7 @@ def evaluate(
     expand(metrics or ())  # an unknown metric is better refused before the work than after it
     directories, pairs = folders_and_pairs(directory, pairs)
     model = open_model(directories, later, threads)
-    found = model.evaluate(pairs, metrics, merge=merge, **decoding)
+    found = model.evaluate(pairs, metrics, merge=merge, columns=columns, **decoding)
     if found.skipped:
         say(found.skipped)
     if as_json:
@@ -108,6 +113,7 @@ def _row(row: LengthRow) -> tuple[str, str, str, str]:
 def add_check(parser: Parser) -> None:
     """The arguments."""
     add_pairs(parser)
+    add_columns(parser)
     parser.add_argument("--dev", nargs="+", default=(), metavar="PAIRS", help="development pairs, compared with PAIRS")
     parser.add_argument("--strict", action="store_true", help="leave with 3 if there is a finding of severity error")
     text = "do not measure how fast this machine trains (takes some seconds)"
@@ -115,12 +121,16 @@ def add_check(parser: Parser) -> None:
     add_json(parser)
 
 
-def check(*, pairs: Sequence[str], dev: Sequence[str], strict: bool, no_speed: bool, as_json: bool) -> int:
+def check(
+    *, pairs: Sequence[str], dev: Sequence[str], columns: str | None, strict: bool, no_speed: bool, as_json: bool
+) -> int:
     """The report: 0 if something can be learned from the pairs, even where there are findings."""
-    from pairloom.text.pairs import open_pairs
+    from pairloom.text.columns import parse_columns
+    from pairloom.text.pairs import PairsSettings, open_pairs
     from pairloom.text.report import check as report_on
 
-    opened, development = open_pairs(pairs), open_pairs(dev) if dev else None
+    reading = PairsSettings(columns=parse_columns(columns) if columns else None)
+    opened, development = open_pairs(pairs, reading), open_pairs(dev, reading) if dev else None
     speed = None
     if not no_speed:
         from pairloom.workflow.speed import training_speed

@@ -123,6 +123,12 @@ def add_pairs(parser: Parser) -> None:
     parser.rest = "pairs"
 
 
+def add_columns(parser: Any) -> None:
+    """--columns."""
+    text = "a TSV's columns, counted from 1: source=1,target=2,features=3; names in JSON lines and Parquet"
+    parser.add_argument("--columns", metavar="LIST", dest="columns", help=text)
+
+
 def add_model(parser: Parser) -> None:
     """DIR."""
     parser.add_argument("directory", metavar="DIR", help="the folder of a model, as `pairloom train --out` made it")

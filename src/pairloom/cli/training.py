@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from pairloom.cli.output import command, one_line, say, show, show_json, show_scores
 from pairloom.cli.parser import Command, Parser, add_json, add_pairs, assignment, natural, refuse_later, sections
+from pairloom.recipes.shelf import names
 
 if TYPE_CHECKING:
     from pairloom.workflow import events as ev
     from pairloom.workflow.model import Model
 
+
 UNITS = ("character", "jamo", "word", "space", "bpe", "unigram", "byte")
-SECTIONS = ("model", "training")
+SECTIONS = ("model", "training", "generation")
 KINDS = ("rnn", "attention", "transformer", "hybrid")
 
 
@@ -30,11 +32,21 @@ def add_train(parser: Parser) -> None:
     budget.add_argument("--minutes", type=float, metavar="M", dest="settings.minutes", help="wall time")
     budget.add_argument("--epochs", type=int, metavar="N", dest="settings.epochs", help="passes over the pairs")
     budget.add_argument("--steps", type=int, metavar="N", dest="settings.steps", help="updates of the weights")
+    _add_recipes(parser.add_argument_group("recipes (what you say yourself wins over them)"))
     _add_texts(parser.add_argument_group("texts (what is not given is chosen from the data, and said)"))
     _add_model(parser.add_argument_group("model and machine"))
 
 
+def _add_recipes(group: argparse._ArgumentGroup) -> None:
+    text = f"settings that suit a task: {', '.join(names('task'))}"
+    group.add_argument("--task", metavar="NAME", dest="settings.task", help=text)
+    text = f"those of a paper, or a file of your own (.toml): {', '.join(names('recipe'))}"
+    group.add_argument("--recipe", metavar="NAME", dest="settings.recipe", help=text)
+
+
 def _add_texts(group: argparse._ArgumentGroup) -> None:
+    text = "a TSV's columns, counted from 1: source=1,target=2,features=3; names in JSON lines and Parquet"
+    group.add_argument("--columns", metavar="LIST", dest="settings.columns", help=text)
     for side in ("source", "target"):
         name = f"settings.{side}_unit"
         text = f"what a {side} token is: {', '.join(UNITS)}"
@@ -57,8 +69,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         "attention (LSTM; the default), transformer or hybrid (Transformer encoder, LSTM decoder); rnn is not there yet"
     )
     group.add_argument("--model", choices=KINDS, metavar="KIND", dest="settings.kind", help=text)
-    for name in ("--task", "--recipe", "--vectors"):
-        group.add_argument(name, dest=f"later.{name[2:]}", help=argparse.SUPPRESS)
+    group.add_argument("--vectors", dest="later.vectors", help=argparse.SUPPRESS)
     text = "of the initial weights, the dropout and the order of batches (1)"
     group.add_argument("--seed", type=int, metavar="N", dest="settings.seed", help=text)
     text = "of which sources are held out where there is no --dev (1); models of an ensemble need the same"
@@ -68,7 +79,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     text = "auto: bfloat16 where the processor multiplies it faster"
     group.add_argument("--precision", choices=("auto", "float32", "bfloat16"), dest="settings.precision", help=text)
     group.add_argument("--threads", type=natural, metavar="N", dest="settings.threads", help="threads of the processor")
-    text = "any other setting of the sections model and training, e.g. model.dropout=0.4; may be repeated"
+    text = "any other setting of the sections model, training and generation, e.g. model.dropout=0.4; may be repeated"
     name = "SECTION.KEY=VALUE"
     group.add_argument("--set", action="append", default=[], type=assignment, metavar=name, dest="changes", help=text)
 

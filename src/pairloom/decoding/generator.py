@@ -31,6 +31,8 @@ from pairloom.models.protocol import BOS, EOS, EncoderDecoder
 from pairloom.text.normal import normal_form
 from pairloom.text.tokenizer import Tokenizer
 
+SAMPLING = ("sample", "temperature", "top_k", "top_p")
+"""Settings that only sampling uses."""
 WINDOW = 32
 """Batches of input that are read ahead, so that sentences of like length can be decoded together."""
 
@@ -73,6 +75,9 @@ class Generator:
         known = dict(self.folder.generation)
         if asked.get("sample"):  # what only a search uses does not matter then
             known = {name: value for name, value in known.items() if name not in ("beam", "length_penalty", "patience")}
+        elif asked.get("beam") and asked.get("sample") is None:
+            # Nor what only sampling uses, where a beam is asked for.
+            known = {name: value for name, value in known.items() if name not in SAMPLING}
         return DecodingSettings(**{**known, **{name: value for name, value in asked.items() if value is not None}})
 
     def generate(

@@ -56,14 +56,14 @@ def example(name: str, line: int, text: str) -> str:
 
 
 def excerpt(text: str, length: int = _EXCERPT) -> str:
-    """The beginning of a text, in printable characters."""
+    """The beginning of a text, in printable characters. A tab (before the features of a source) reads `<TAB>`."""
     cut = text if len(text) <= length else text[: length - 1] + "…"
     return "".join(char if char.isprintable() else escape(char) for char in cut)
 
 
 def escape(char: str) -> str:
     """A character as its code: U+200B."""
-    return f"<U+{ord(char):04X}>"
+    return "<TAB>" if char == "\t" else f"<U+{ord(char):04X}>"
 
 
 def counted(count: int, noun: str, nouns: str = "") -> str:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from pairloom.errors import DataError, MissingExtraError
+from pairloom.errors import DataError, MissingExtraError, UsageError
+from pairloom.text.columns import Columns, with_features
 from pairloom.text.files import LONGEST_LINE, InputFile, seekable
 
 SIDES = ("source", "target")
@@ -63,8 +64,10 @@ def _too_long() -> str:
     return f"longer than {LONGEST_LINE:,} characters"
 
 
-def tsv_rows(file: InputFile) -> Iterator[Row | Problem]:
-    """source TAB target, no quoting; further columns are ignored."""
+def tsv_rows(file: InputFile, columns: Columns | None = None) -> Iterator[Row | Problem]:
+    """source TAB target, or the columns asked for; no quoting, further columns are ignored."""
+    if columns is not None and not columns.numbered:
+        raise UsageError(f"--columns {columns}: {file.name} is a TSV, whose columns are numbers from 1 on")
     for line, raw in enumerate(file.lines(), 1):
         try:
             text = _decode(raw)
@@ -72,10 +75,28 @@ def tsv_rows(file: InputFile) -> Iterator[Row | Problem]:
             yield Problem(file.name, line, str(reason))
             continue
         if "\t" in text:
-            source, target = text.split("\t", 2)[:2]
-            yield line, source, target
+            if columns is None:
+                source, target = text.split("\t", 2)[:2]
+                yield line, source, target
+            else:
+                yield _chosen_cells(text.split("\t"), columns, file.name, line)
         else:
             yield Problem(file.name, line, NO_TAB if text.strip() else BLANK)
+
+
+def _chosen_cells(cells: list[str], columns: Columns, name: str, line: int) -> Row | Problem:
+    """The row of a line of a TSV."""
+    places = {what: int(column) for what, column in columns.given().items()}
+    missing = [f"{what} = column {place}" for what, place in places.items() if place > len(cells)]
+    if missing:
+        return Problem(name, line, f"too few columns: {len(cells)}, without {' and '.join(missing)}")
+    texts = {what: cells[place - 1] for what, place in places.items()}
+    return _row(line, texts["source"], texts["target"], texts.get("features"))
+
+
+def _row(line: int, source: str, target: str, features: str | None) -> Row:
+    """A blank text stays blank, whatever its features: it is reported as such."""
+    return line, source if features is None or not source.strip() else with_features(source, features), target
 
 
 def aligned_rows(first: InputFile, second: InputFile) -> Iterator[Row | Problem]:
@@ -99,20 +120,40 @@ def aligned_rows(first: InputFile, second: InputFile) -> Iterator[Row | Problem]
                 yield Problem(first.name, line, f"{BLANK}: in both files")
 
 
-def jsonl_rows(file: InputFile) -> Iterator[Row | Problem]:
-    """One JSON object a line: `source` / `target`, `src` / `tgt`, or `translation` with two languages.
+def jsonl_rows(file: InputFile, columns: Columns | None = None) -> Iterator[Row | Problem]:
+    """One JSON object a line: `source` / `target`, `src` / `tgt`, `translation` with two languages, or other names.
 
-    The order of the languages in the first such line holds for the file.
+    The order of the languages in the first such line holds for the file. Features may be a list of texts.
     """
+    _refuse_numbers(file, columns)
     languages: list[str] = []
     for line, raw in enumerate(file.lines(), 1):
         try:
             text = _decode(raw)
             if not text.strip():
                 raise _UnusableError(BLANK)
-            yield line, *_sides(_parse(text), languages)
+            record = _parse(text)
+            yield _chosen_fields(record, columns, line) if columns else (line, *_sides(record, languages))
         except _UnusableError as reason:
             yield Problem(file.name, line, str(reason))
+
+
+def _refuse_numbers(file: InputFile, columns: Columns | None) -> None:
+    if columns is not None and columns.numbered:
+        raise UsageError(f"--columns {columns}: {file.name} has names, not numbers: --columns source=NAME,target=NAME")
+
+
+def _chosen_fields(record: dict[str, Any], columns: Columns, line: int) -> Row:
+    texts: dict[str, str] = {}
+    for what, column in columns.given().items():
+        if column not in record:
+            found = ", ".join(sorted(record))[:80] or "none"
+            raise _UnusableError(f"without the field {column!a:.90}, the {what}: its fields are {found!a}")
+        value = record[str(column)]
+        if what == "features" and isinstance(value, list):
+            value = ";".join(_text(one, str(column)) for one in value)
+        texts[what] = _text(value, str(column))
+    return _row(line, texts["source"], texts["target"], texts.get("features"))
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -159,11 +200,13 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
-def parquet_rows(file: InputFile) -> Iterator[Row | Problem]:
-    """The columns `source` / `target`, `src` / `tgt`, or a struct `translation`; a line is a row, from 1.
+def parquet_rows(file: InputFile, columns: Columns | None = None) -> Iterator[Row | Problem]:
+    """The columns `source` / `target`, `src` / `tgt`, a struct `translation`, or others; a line is a row, from 1.
 
     Raises DataError if it is not Parquet or has no such columns of text, MissingExtraError without pyarrow.
     """
+    _refuse_numbers(file, columns)
+    names = list(columns.given()) if columns else list(SIDES)
     try:
         import pyarrow
         import pyarrow.parquet
@@ -171,15 +214,15 @@ def parquet_rows(file: InputFile) -> Iterator[Row | Problem]:
         raise MissingExtraError("reading Parquet files", "data") from None
     try:
         with seekable(file) as stream, pyarrow.parquet.ParquetFile(stream) as table:
-            columns = _parquet_columns(table.schema_arrow, file.name)
+            places = _parquet_columns(table.schema_arrow, file.name, columns)
             row = 0
-            for batch in table.iter_batches(2048, columns=sorted({column[0] for column in columns}), use_threads=False):
-                fields = [_raw_column(batch, column) for column in columns]
+            for batch in table.iter_batches(2048, columns=sorted({place[0] for place in places}), use_threads=False):
+                fields = [_raw_column(batch, place) for place in places]
                 for raw in zip(*fields, strict=True):
                     row += 1
                     try:
-                        texts = [_decode_field(value, side) for value, side in zip(raw, SIDES, strict=True)]
-                        yield row, texts[0], texts[1]
+                        texts = [_decode_field(value, name) for value, name in zip(raw, names, strict=True)]
+                        yield _row(row, texts[0], texts[1], texts[2] if len(texts) > 2 else None)
                     except _UnusableError as reason:
                         yield Problem(file.name, row, str(reason))
     except (pyarrow.ArrowException, OSError) as error:
@@ -187,8 +230,13 @@ def parquet_rows(file: InputFile) -> Iterator[Row | Problem]:
         raise DataError(f"{file.name}: damaged or not a Parquet file ({first}); fetch or write it again") from None
 
 
-def _parquet_columns(schema: Any, name: str) -> list[tuple[str, ...]]:
-    """Where the two sides are: the name of a column, or of a column and a field in it."""
+def _parquet_columns(schema: Any, name: str, columns: Columns | None) -> list[tuple[str, ...]]:
+    """Where the two sides (and the features) are: the name of a column, or of a column and a field in it."""
+    if columns is not None:
+        missing = [str(column) for column in columns.given().values() if column not in schema.names]
+        if missing:
+            raise DataError(f"{name} has no column {' and '.join(missing)}; it has {', '.join(schema.names) or 'none'}")
+        return [(str(column),) for column in columns.given().values()]
     for names in NAMES:
         if all(side in schema.names for side in names):
             return [(side,) for side in names]

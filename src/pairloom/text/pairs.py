@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from pairloom.errors import DataError, UsageError
+from pairloom.text.columns import Columns
 from pairloom.text.files import STDIN, InputFile, Lines, read_lines, sha256_of
 from pairloom.text.formats import (
     BLANK,
@@ -42,7 +43,7 @@ _JSONL = (".jsonl", ".ndjson", ".json")
 class Pair(NamedTuple):
     """One usable pair: neither side is blank."""
 
-    source: str
+    source: str  # with features: `text<TAB>features` (see columns.py)
     target: str
     line: int  # from 1, in its file
 
@@ -56,6 +57,13 @@ class PairsSettings(BaseModel):
     """The Unicode normal form that both sides are brought into; none leaves them as they are."""
     strict: bool = False
     """Whether a pass over data with unusable lines ends in a DataError instead of skipping them."""
+    columns: Columns | None = None
+    """Where source, target and features stand in a table; None: the usual places."""
+
+    @property
+    def features(self) -> bool:
+        """Whether sources carry features behind a tab."""
+        return self.columns is not None and self.columns.features is not None
 
 
 @dataclass
@@ -152,7 +160,7 @@ class PairSource:
         if self.kind == "aligned":
             return aligned_rows(*self.files)
         readers = {"jsonl": jsonl_rows, "parquet": parquet_rows, "tsv": tsv_rows}
-        return readers[self.kind](self.files[0])
+        return readers[self.kind](self.files[0], self.settings.columns)
 
     def _empty(self, source: str, target: str, line: int) -> Problem:
         if source.strip():
@@ -227,6 +235,8 @@ def open_pairs(paths: Sequence[str], settings: PairsSettings | None = None) -> P
         raise UsageError(f"{message}; several TSV files can be joined: cat A.tsv B.tsv > all.tsv")
     if list(paths) == [STDIN, STDIN]:
         raise UsageError("standard input cannot be both sides; give one of them as a file")
+    if len(paths) == 2 and settings is not None and settings.columns is not None:
+        raise UsageError(f"--columns {settings.columns}: two aligned files have no columns; give one table of pairs")
     files = [InputFile(path) for path in paths]
     if len(files) == 2:
         _require_aligned(files[0], files[1])

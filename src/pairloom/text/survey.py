@@ -14,6 +14,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from pairloom.text.columns import text_part
 from pairloom.text.findings import EXAMPLES, Seen
 from pairloom.text.normal import normal_form
 from pairloom.text.pairs import Pair, PairSource
@@ -36,11 +37,13 @@ class SideSurvey:
         self._lengths, self._hashes, self._digits, self._marks = array("I"), array("Q"), array("H"), array("B")
         self._counts: Numbers = np.zeros(CODES, np.int64)
         self._texts: list[str] = []
+        self._wholes: list[str] = []
         self._held = 0
 
-    def add(self, text: str) -> None:
-        """Take in one more text, which is not empty."""
+    def add(self, text: str, whole: str | None = None) -> None:
+        """Take in one more text, which is not empty; `whole` is the same with its features, and what is hashed."""
         self._texts.append(text)
+        self._wholes.append(text if whole is None else whole)
         self._held += len(text)
         if self._held >= _BLOCK:
             self._flush()
@@ -56,9 +59,10 @@ class SideSurvey:
         self._lengths.extend(array("I", lengths.astype(np.uintc).tobytes()))
         self._digits.extend(array("H", digits.tobytes()))
         self._marks.extend(array("B", self._mark_classes[codes[ends - 1]].tobytes()))
-        self._hashes.extend(map(text_hash, self._texts))
+        self._hashes.extend(map(text_hash, self._wholes))
         self._counts += np.bincount(codes, minlength=CODES)
         self._texts.clear()
+        self._wholes.clear()
         self._held = 0
 
     @property
@@ -113,7 +117,11 @@ def _tables() -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
 
 
 class Survey:
-    """What one pass over the pairs found."""
+    """What one pass over the pairs found.
+
+    Of a source with features the text is measured (lengths, characters, spaces), but the whole is compared (repeated
+    pairs, several targets, the same text on both sides): a word in two forms is not the same source twice.
+    """
 
     def __init__(self, pairs: PairSource) -> None:
         """Makes the pass. Raises DataError as the pass does."""
@@ -127,11 +135,12 @@ class Survey:
         for pair in pairs:
             source, target, line = pair
             self._lines.append(line)
-            self.source.add(source)
+            text = text_part(source) if pairs.settings.features else source
+            self.source.add(text, source)
             self.target.add(target)
             if source == target:
                 self.equal.add(line, source)
-            if has_stray_spaces(source) or has_stray_spaces(target):
+            if has_stray_spaces(text) or has_stray_spaces(target):
                 self.spaces.add(line, shown(pair))
             if check_form and (normal_form("NFC", source), normal_form("NFC", target)) != (source, target):
                 self.unnormal.add(line, shown(pair))

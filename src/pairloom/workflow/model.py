@@ -15,10 +15,11 @@ from pairloom.decoding.generator import Generator, Output
 from pairloom.errors import InterruptedRunError, UsageError
 from pairloom.folder import ModelFolder, explain, load_folder
 from pairloom.metrics import Example, LengthRow, Score, by_length, default_metrics, score, worst
+from pairloom.text.columns import Columns, parse_columns, text_part
 from pairloom.text.pairs import PairsSettings, open_pairs
 from pairloom.workflow import events as ev
-from pairloom.workflow.run import run
-from pairloom.workflow.settings import RunSettings
+from pairloom.workflow.choices import choose
+from pairloom.workflow.run import questions, run
 from pairloom.workflow.signals import stopping
 
 Paths = str | Path | Sequence[str | Path]
@@ -53,7 +54,8 @@ class Model:
 
     def stream(self, text: str, **settings: Any) -> Iterator[str]:
         """One output piece by piece, by greedy search (or with `sample=True`)."""
-        given = settings if settings.get("sample") else {"beam": 1, **settings}
+        sampling = settings.get("sample", self.folder.generation.get("sample") and "beam" not in settings)
+        given = settings if sampling else {"beam": 1, **settings}
         return self._generator.stream(text, self._settings(given))
 
     def explain(self, text: str, target: str | None = None, **settings: Any) -> Explanation:
@@ -77,20 +79,23 @@ class Model:
         return self._generator.encode(texts)
 
     def evaluate(
-        self, pairs: Paths, metrics: Sequence[str] | None = None, *, merge: bool = False, seed: int = 0, **settings: Any
+        self,
+        pairs: Paths,
+        metrics: Sequence[str] | None = None,
+        *,
+        merge: bool | None = None,
+        columns: str | None = None,
+        seed: int = 0,
+        **settings: Any,
     ) -> Evaluation:
         """Scores the model's outputs for the sources of `pairs` (a path, or two line-aligned ones).
 
-        `merge`: pairs of the same source are several right answers to one question (pronunciations).
+        `merge`: pairs of the same source are several right answers to one question (pronunciations). What is not given
+        is as the model's recipe said, `columns` as those of the pairs that it was trained on.
         """
-        form = self.folder.settings.normal_form
-        opened = open_pairs(path_names(pairs), PairsSettings(normal_form=form))
-        both = [(pair.source, [pair.target]) for pair in opened]
-        if merge:
-            answers: dict[str, list[str]] = {}
-            for source, [target] in both:
-                answers.setdefault(source, []).append(target)
-            both = list(answers.items())
+        opened = open_pairs(path_names(pairs), self.reading(pairs, columns))
+        merging = self.folder.settings.merge if merge is None else merge
+        both = questions(((pair.source, pair.target) for pair in opened), merging)
         evaluation = self.evaluate_lines(both, metrics, seed=seed, **settings)
         return Evaluation(**{**vars(evaluation), "skipped": "\n".join(opened.report())})
 
@@ -103,17 +108,24 @@ class Model:
         **settings: Any,
     ) -> Evaluation:
         """The same for sources with their right answers at hand."""
-        names = list(metrics or default_metrics(self.folder.settings.target.unit))
+        names = list(metrics or self.folder.settings.metrics or default_metrics(self.folder.settings.target.unit))
         sources, references = [source for source, _ in lines], [list(answers) for _, answers in lines]
         said = self.generate(sources, **settings)
+        texts = [text_part(source) for source in sources] if self.folder.settings.source.features else sources
         return Evaluation(
             scores=score(said, references, names, seed=seed),
             worst=worst(said, references, sources, metric=names[0]),
-            by_length=by_length(sources, said, references, names[0], seed=seed),
+            by_length=by_length(texts, said, references, names[0], seed=seed),
             lines=len(lines),
             outputs=said,
             skipped="",
         )
+
+    def reading(self, pairs: Paths, columns: str | None = None) -> PairsSettings:
+        """How pairs for this model are read: in its normal form, and a table by the columns given or its own."""
+        own = self.folder.settings.columns if len(path_names(pairs)) == 1 else None
+        chosen: Columns | None = parse_columns(columns) if columns else own
+        return PairsSettings(normal_form=self.folder.settings.normal_form, columns=chosen)
 
     def _settings(self, given: dict[str, Any]) -> Any:
         try:
@@ -145,10 +157,7 @@ def training(
     **settings: Any,
 ) -> Iterator[ev.Event]:
     """A run as a generator of events, to drive from anywhere. Settings: see `RunSettings`; the words of the command."""
-    try:
-        chosen = RunSettings(pairs=tuple(path_names(pairs)), dev=tuple(path_names(dev)), **settings)
-    except ValidationError as error:
-        raise UsageError("\n  ".join(["these settings are not valid:", *explain(error)])) from None
+    chosen = choose(pairs=tuple(path_names(pairs)), dev=tuple(path_names(dev)), **settings)
     return run(chosen, out, fresh=fresh, stop=stop)
 
 

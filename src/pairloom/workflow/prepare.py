@@ -13,9 +13,11 @@ from typing import Any
 import torch
 
 from pairloom.errors import DataError
-from pairloom.folder import TOKENIZERS, FolderSettings, SideSettings, write_json
+from pairloom.folder import TOKENIZERS, FolderSettings, SideSettings, with_feature_ids, write_json
 from pairloom.storage import file_hash
+from pairloom.text.columns import text_part
 from pairloom.text.corpus import Corpus, build_corpus, open_corpus
+from pairloom.text.features import learn_features
 from pairloom.text.pairs import HeldOut, Pair, PairSource, PairsSettings, open_pairs
 from pairloom.text.tokenizer import Tokenizer, train_tokenizer
 from pairloom.text.units import UnitChoice, choose_units
@@ -85,7 +87,7 @@ def stoppable(pairs: Iterable[Pair], stop: Callable[[], bool]) -> Iterator[Pair]
 
 def open_data(settings: RunSettings, stop: Callable[[], bool] = lambda: False) -> Data:
     """Opens the files; decides what is held out when there are no development pairs."""
-    reading = PairsSettings(normal_form=settings.normal_form, strict=settings.strict)
+    reading = PairsSettings(normal_form=settings.normal_form, strict=settings.strict, columns=settings.columns)
     pairs = open_pairs(settings.pairs, reading)
     if settings.dev:
         return Data(pairs, open_pairs(settings.dev, reading), None, stop)
@@ -105,17 +107,24 @@ def prepare(settings: RunSettings, data: Data, out: Path) -> Prepared:
             f"{data.pairs.name}: no {side} pairs are left after holding out the sources for development; "
             "give more pairs, or development pairs of their own with --dev"
         )
-    choice = _units(settings, sample)
-    source, target = _tokenizers(choice, sample, out)
+    features = learn_features(source for source, _ in sample) if data.pairs.settings.features else ()
+    texts = [(text_part(source), target) for source, target in sample] if features else sample
+    choice = _units(settings, texts)
+    source, target = with_feature_ids(*_tokenizers(choice, texts, out), features, joint=choice.joint)
     folder = FolderSettings(
         schema=1,
         pairloom=__version__,
         kind=settings.kind,
         model={},
-        source=SideSettings(unit=choice.source_unit, size=source.size, max_tokens=settings.max_source),
+        source=SideSettings(
+            unit=choice.source_unit, size=source.size, max_tokens=settings.max_source, features=features
+        ),
         target=SideSettings(unit=choice.target_unit, size=target.size, max_tokens=settings.max_target),
         joint=choice.joint,
         normal_form=settings.normal_form,
+        columns=settings.columns,
+        metrics=settings.metrics,
+        merge=settings.merge,
     )
     fingerprint = _fingerprint(settings, folder, data, out)
     train = _corpus(out / "corpus" / "train", (p[:2] for p in data.training()), source, target, folder, fingerprint)
@@ -126,6 +135,8 @@ def prepare(settings: RunSettings, data: Data, out: Path) -> Prepared:
     write_json(out / "config.json", folder.model_dump(by_alias=True))
     leak = _leak(sample, development_pairs) if data.dev else 0
     lines = _lines(data, held_out, choice, folder, train, development, plan, leak)
+    if settings.origin:
+        lines = (f"{settings.origin}: {', '.join(settings.decided)}", *lines)
     return Prepared(folder, source, target, train, development, development_pairs, plan, device, lines)
 
 
@@ -209,6 +220,8 @@ def _lines(
         f"units: {choice.source_unit} → {choice.target_unit}, {shared} ({choice.reason})",
         f"model: {plan.kind}, {plan.summary} ({plan.reason})",
     ]
+    if folder.source.features:
+        lines.insert(2, f"features of the source: {len(folder.source.features):,}, each a token of its own")
     lines += [line for source in (data.pairs, data.dev) if source is not None for line in source.report()]
     for name, side in (("source", folder.source), ("target", folder.target)):
         cut = getattr(train, f"cut_{name}") + getattr(development, f"cut_{name}")

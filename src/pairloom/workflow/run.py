@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Generator as Yielding
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +40,7 @@ from pairloom.text.corpus import Corpus
 from pairloom.version import __version__
 from pairloom.workflow import events as ev
 from pairloom.workflow.card import write_card_and_curve
+from pairloom.workflow.choices import asked_with
 from pairloom.workflow.prepare import Data, Prepared, StopAskedError, open_data, prepare
 from pairloom.workflow.settings import RunSettings
 
@@ -144,7 +145,7 @@ def refuse_another_run(out: Path, record: dict[str, Any], fresh: bool) -> None:
     different = [
         f"  {name}: {before.get(name)!r} there, {now.get(name)!r} now"
         for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
+        if (before.get(name) or None) != (now.get(name) or None)  # a setting that an older run did not have is off
     ]
     if different:
         state = "a finished" if is_model(out) else "an unfinished"
@@ -157,10 +158,11 @@ def refuse_another_run(out: Path, record: dict[str, Any], fresh: bool) -> None:
 def _record(settings: RunSettings, data: Data) -> dict[str, Any]:
     """training.json as it stands while the run is under way."""
     # Names of files and the number of threads may change between two sittings; the content of the files may not.
-    decided = settings.model_dump(exclude={"pairs", "dev", "threads"}, mode="json")
+    decided = settings.model_dump(exclude={"pairs", "dev", "threads", "decided"}, mode="json")
     return {
         "schema": 1,
         "run": decided,
+        "decided": list(settings.decided),
         "data": data.digest(),
         "files": {"pairs": [Path(p).name for p in settings.pairs], "dev": [Path(p).name for p in settings.dev]},
         "seed": settings.seed,
@@ -219,7 +221,7 @@ def _finish(
     facts = {**record, "result": asdict(finished), "settings": prepared.plan.training.model_dump()}
     trainer.save()  # should the writing be interrupted, the same call goes on from here
     write_weights(out, trainer.best)
-    write_json(out / "generation.json", generation_defaults(prepared.train))
+    write_json(out / "generation.json", asked_with(record["run"]["generation"], generation_defaults(prepared.train)))
     _describe(out, prepared, facts)
     yield ev.Written(out)
     evaluated = _judge(out, prepared)
@@ -248,7 +250,17 @@ def _describe(out: Path, prepared: Prepared, facts: dict[str, Any]) -> None:
 def _judge(out: Path, prepared: Prepared) -> ev.Evaluated:
     """The finished folder, loaded as a user would, on the development pairs."""
     generator = Generator(load_folder(out))
-    pairs = prepared.development_pairs[:JUDGED_PAIRS]
-    answers = [output.text for output in generator.generate([p[0] for p in pairs], generator.settings())]
-    metrics = default_metrics(prepared.folder.target.unit)
-    return ev.Evaluated(tuple(score(answers, [[p[1]] for p in pairs], metrics)), len(pairs))
+    lines = questions(prepared.development_pairs, prepared.folder.merge)[:JUDGED_PAIRS]
+    answers = [output.text for output in generator.generate([source for source, _ in lines], generator.settings())]
+    metrics = prepared.folder.metrics or default_metrics(prepared.folder.target.unit)
+    return ev.Evaluated(tuple(score(answers, [right for _, right in lines], metrics)), len(lines))
+
+
+def questions(pairs: Iterable[tuple[str, str]], merge: bool) -> list[tuple[str, list[str]]]:
+    """Sources with their right answers: each pair by itself, or all pairs of a source together (`merge`)."""
+    if not merge:
+        return [(source, [target]) for source, target in pairs]
+    answers: dict[str, list[str]] = {}
+    for source, target in pairs:
+        answers.setdefault(source, []).append(target)
+    return list(answers.items())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pairloom.text.columns import Columns, parse_columns
 from pairloom.text.tokenizer import Unit
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -34,6 +35,7 @@ class RunSettings(BaseModel):
     max_target: int = Field(400, ge=1, le=10**5, description="longest target in tokens; what is longer is cut")
     normal_form: Literal["NFC", "NFD", "NFKC", "NFKD", "none"] = Field("NFC", description="Unicode normal form")
     strict: bool = Field(False, description="stop at unusable lines instead of skipping them")
+    columns: Columns | None = Field(None, description="where source, target and features stand, if not as usual")
 
     seed: int = Field(1, ge=0, lt=2**31, description="of the initial weights, the dropout and the order of batches")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where the model is trained")
@@ -44,3 +46,22 @@ class RunSettings(BaseModel):
         default_factory=dict, description="settings of the model that differ (--set model.X=)"
     )
     training: dict[str, Any] = Field(default_factory=dict, description="settings of training that differ")
+    generation: dict[str, Any] = Field(
+        default_factory=dict, description="how the finished model is asked, where that differs (generation.json)"
+    )
+    metrics: tuple[str, ...] = Field((), max_length=20, description="what it is judged by; none: what suits the unit")
+    merge: bool = Field(False, description="pairs of the same source are several right answers to one question")
+
+    task: str | None = Field(None, max_length=100, description="the recipe of a task that was asked for")
+    recipe: str | None = Field(None, max_length=1000, description="another recipe that was asked for")
+    decided: tuple[str, ...] = Field((), description="what the recipe has decided, for people")
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _columns_as_text(cls, given: Any) -> Any:
+        return parse_columns(given) if isinstance(given, str) else given
+
+    @property
+    def origin(self) -> str:
+        """The recipe by its name, for people; empty if there is none."""
+        return f"task {self.task}" if self.task else f"recipe {self.recipe}" if self.recipe else ""

@@ -65,7 +65,8 @@ class Description:
         rows = [("model", f"{settings.kind}: {sizes}")]
         for name, side in (("source", settings.source), ("target", settings.target)):
             shared = ", shared by both sides" if settings.joint else ""
-            rows.append((name, f"{side.unit}, {side.size:,} entries{shared}, at most {side.max_tokens} tokens"))
+            marks = f", {len(side.features):,} of them features" if side.features else ""
+            rows.append((name, f"{side.unit}, {side.size:,} entries{marks}{shared}, at most {side.max_tokens} tokens"))
         if self.weights:
             parameters = self.training.get("parameters")
             count = f"{parameters:,} parameters, " if isinstance(parameters, int) else ""
@@ -83,6 +84,9 @@ class Description:
             rows.append((name, f"{' + '.join(files.get(name, []))} (sha256 {digest[:12]}…)"))
         run = self.training.get("run", {})
         budget = ", ".join(f"{run[name]:g} {name}" for name in ("minutes", "epochs", "steps") if run.get(name))
+        for word in ("task", "recipe"):
+            if run.get(word):
+                rows.append((word, f"{run[word]}: {', '.join(map(str, self.training.get('decided', [])))}"))
         if run:
             rows.append(("budget", f"{budget or '10 minutes'}, seed {run.get('seed')}"))
         return rows

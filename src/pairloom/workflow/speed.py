@@ -12,6 +12,7 @@ from pairloom.folder import build_model
 from pairloom.learning.events import Step
 from pairloom.learning.feeding import Feed
 from pairloom.learning.trainer import Trainer
+from pairloom.text.columns import TAB, Columns
 from pairloom.text.pairs import PairSource
 from pairloom.workflow.prepare import open_data, prepare
 from pairloom.workflow.settings import RunSettings
@@ -32,9 +33,11 @@ def training_speed(pairs: PairSource, seconds: float = 3.0) -> float | None:
         sample = Path(name) / "sample.tsv"
         with sample.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
             for pair in islice(pairs, SAMPLED_PAIRS):
-                file.write(f"{pair.source.translate(BREAKS)}\t{pair.target.translate(BREAKS)}\n")
+                text, _, features = pair.source.partition(TAB) if pairs.settings.features else (pair.source, "", "")
+                file.write("\t".join(part.translate(BREAKS) for part in (text, pair.target, features)) + "\n")
+        columns = Columns(source=1, target=2, features=3) if pairs.settings.features else None
         try:
-            return _try(RunSettings(pairs=(str(sample),)), Path(name), seconds)
+            return _try(RunSettings(pairs=(str(sample),), columns=columns), Path(name), seconds)
         except PairloomError:
             return None
 
