@@ -362,7 +362,7 @@ def test_what_was_never_seen_is_copied_by_a_model_that_copies() -> None:
     ids=str,
 )
 def test_a_search_in_a_changing_batch_finds_what_it_finds_alone(changes: dict[str, Any], beam: int) -> None:
-    """Sentences leave and join, memories are trimmed and joined, rows are chosen: each keeps its coverage and source."""
+    """Sentences leave and join, memories are trimmed and joined, rows are chosen: each keeps what is its own."""
     model = attention_model(**changes)
     random = torch.Generator().manual_seed(3)
     sources = [torch.randint(4, 20, (length,), generator=random).tolist() for length in (9, 1, 5, 7, 3, 12, 2)]
