@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pairloom.models import MODELS
 from pairloom.models.protocol import BOS, EOS, PAD, Model, join, select, trim
 from pairloom.models.recurrent import reorder, reversal
+from pairloom.models.rnn import RNNModel
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("attention", {}),
@@ -18,6 +19,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("attention", {"attention": "dot", "hidden": 8}),
     ("attention", {"bidirectional": False, "encoder_layers": 2, "decoder_layers": 2}),
     ("attention", {"encoder_layers": 3, "decoder_layers": 3, "tie": False}),
+    *[("rnn", {"cell": cell, "layers": layers}) for cell in ("rnn", "gru", "lstm") for layers in (1, 2)],
+    ("rnn", {"reverse_source": False, "tie": False}),
     ("transformer", {}),
     ("transformer", {"norm": "post", "encoder_layers": 1, "decoder_layers": 1, "tie": False}),
     ("transformer", {"heads": 4, "decoder_layers": 3}),
@@ -37,8 +40,10 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("attention", {"copy": True, "coverage": True, "attention": "additive", "cell": "rnn"}),
     ("attention", {"copy": True, "coverage": True, "input_feeding": True, "attention": "multi_head", "heads": 2}),
 ]
+WITHOUT_ATTENTION = (RNNModel,)
 SMALL: dict[str, dict[str, Any]] = {
     "attention": {"embedding": 6, "encoder_hidden": 4, "hidden": 10, "dropout": 0.3},
+    "rnn": {"embedding": 6, "hidden": 10, "layers": 1, "dropout": 0.3},
     "transformer": {"size": 8, "feed_forward": 12, "heads": 2, "encoder_layers": 2, "decoder_layers": 2},
     "hybrid": {"size": 8, "feed_forward": 12, "heads": 2, "encoder_layers": 2, "hidden": 10},
 }
@@ -78,11 +83,13 @@ def test_decoding_all_at_once_is_decoding_step_by_step(model: Model) -> None:
         step = model.decode(tokens[:, t : t + 1], memory, state, attention=True)
         state = step.state
         hidden.append(step.hidden)
-        assert step.attention is not None
-        attention.append(step.attention)
-    assert whole.attention is not None
+        attention += [] if step.attention is None else [step.attention]
     torch.testing.assert_close(torch.cat(hidden, 1), whole.hidden, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(torch.cat(attention, 1), whole.attention, atol=1e-5, rtol=1e-5)
+    assert (whole.attention is None) == isinstance(model, WITHOUT_ATTENTION)
+    if whole.attention is None:
+        assert attention == []
+    else:
+        torch.testing.assert_close(torch.cat(attention, 1), whole.attention, atol=1e-5, rtol=1e-5)
     for ours, theirs in zip(vars(state).values(), vars(whole.state).values(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
@@ -102,6 +109,9 @@ def test_attention_is_a_distribution_over_the_real_tokens(model: Model) -> None:
     ids, mask = batch([6, 2])
     memory = model.encode(ids, mask)
     attention = model.decode(torch.full((2, 3), BOS), memory, model.start(memory), attention=True).attention
+    if isinstance(model, WITHOUT_ATTENTION):
+        assert attention is None
+        return
     assert attention is not None
     assert attention.shape == (2, 3, 6)
     torch.testing.assert_close(attention.sum(2), torch.ones(2, 3))

@@ -237,7 +237,7 @@ def test_a_folder_with_strange_files_is_not_touched(pairs: Path, tmp_path: Path)
     ("settings", "said"),
     [
         ({"steps": 5, "minutes": 1.0}, "--minutes and --steps are both budgets"),
-        ({"kind": "rnn"}, "--model rnn is not there"),
+        ({"kind": "elman"}, "--model elman is not there"),
         ({"steps": 5, "model": {"hidden": 0}}, "hidden: Input should be greater than or equal to 1"),
         ({"steps": 5, "training": {"clips": 1}}, "clips: Extra inputs are not permitted"),
         ({"step": 5}, "step: Extra inputs are not permitted"),

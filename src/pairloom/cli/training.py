@@ -65,9 +65,7 @@ def _add_texts(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    text = (
-        "attention (LSTM; the default), transformer or hybrid (Transformer encoder, LSTM decoder); rnn is not there yet"
-    )
+    text = "attention (LSTM; the default), rnn (fixed context vector), transformer, or hybrid (of the two)"
     group.add_argument("--model", choices=KINDS, metavar="KIND", dest="settings.kind", help=text)
     group.add_argument("--vectors", dest="later.vectors", help=argparse.SUPPRESS)
     text = "of the initial weights, the dropout and the order of batches (1)"

@@ -28,6 +28,11 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
         "many": {"embedding": 128, "encoder_hidden": 192, "hidden": 384, "dropout": 0.3},
         "text": {"embedding": 256, "encoder_hidden": 256, "hidden": 512, "dropout": 0.3},
     },
+    "rnn": {
+        "few": {"embedding": 128, "hidden": 256, "layers": 1, "dropout": 0.5},
+        "many": {"embedding": 128, "hidden": 384, "layers": 2, "dropout": 0.3},
+        "text": {"embedding": 256, "hidden": 512, "layers": 2, "dropout": 0.3},
+    },
     "transformer": {
         "few": {"size": 128, "feed_forward": 512, "heads": 4, "dropout": 0.3},
         "many": {"size": 192, "feed_forward": 768, "heads": 4, "dropout": 0.2},
