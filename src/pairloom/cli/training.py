@@ -55,7 +55,9 @@ def _add_texts(group: argparse._ArgumentGroup) -> None:
 def _add_model(group: argparse._ArgumentGroup) -> None:
     text = "attention (Bahdanau et al. 2015), the default; rnn, transformer and hybrid are not there yet"
     group.add_argument("--model", choices=KINDS, metavar="KIND", dest="later.model", help=text)
-    for name in ("--task", "--recipe", "--vectors"):
+    text = "embeddings start from these .vec files: one for both sides, or source and target"
+    group.add_argument("--vectors", nargs="+", metavar="FILE", dest="settings.vectors", help=text)
+    for name in ("--task", "--recipe"):
         group.add_argument(name, dest=f"later.{name[2:]}", help=argparse.SUPPRESS)
     group.add_argument("--seed", type=int, metavar="N", dest="settings.seed", help="of everything random (1)")
     devices = ("auto", "cpu", "cuda", "mps")

@@ -42,6 +42,7 @@ from pairloom.workflow import events as ev
 from pairloom.workflow.card import write_card_and_curve
 from pairloom.workflow.prepare import Data, Prepared, StopAskedError, open_data, prepare
 from pairloom.workflow.settings import RunSettings
+from pairloom.workflow.start import start_from_vectors, vectors_digest
 
 WRITTEN = (
     "config.json", "tokenizer.source.json", "tokenizer.target.json", "model.safetensors", "generation.json",
@@ -88,6 +89,7 @@ def run(
             return
         torch.manual_seed(settings.seed)
         model = build_model(prepared.folder).to(prepared.device)
+        notes = start_from_vectors(model, settings, prepared)
         feed = Feed(prepared.train, prepared.development, prepared.plan.training, prepared.device)
         trainer = Trainer(
             model,
@@ -98,7 +100,6 @@ def run(
             stop=stop,
             spent=_spent(settings, time.monotonic() - began),
         )
-        notes: list[str] = []
         checkpoint = newest_checkpoint(out / "checkpoints", notes.append)
         if checkpoint is not None:
             trainer.restore(checkpoint)
@@ -155,12 +156,12 @@ def refuse_another_run(out: Path, record: dict[str, Any], fresh: bool) -> None:
 def _record(settings: RunSettings, data: Data) -> dict[str, Any]:
     """training.json as it stands while the run is under way."""
     # Names of files and the number of threads may change between two sittings; the content of the files may not.
-    decided = settings.model_dump(exclude={"pairs", "dev", "threads"}, mode="json")
+    decided = settings.model_dump(exclude={"pairs", "dev", "threads", "vectors"}, mode="json")
     return {
         "schema": 1,
         "run": decided,
-        "data": data.digest(),
-        "files": {"pairs": [Path(p).name for p in settings.pairs], "dev": [Path(p).name for p in settings.dev]},
+        "data": {**data.digest(), **vectors_digest(settings)},
+        "files": {name: [Path(p).name for p in getattr(settings, name)] for name in ("pairs", "dev", "vectors")},
         "seed": settings.seed,
         "versions": {"pairloom": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": {"processor": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()},
