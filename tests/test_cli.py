@@ -102,7 +102,6 @@ def test_wrong_use_says_what_is_wrong_and_leaves_with_2(ask: Any, words: list[st
     "words",
     [
         *[[name, "anything", "--at-all"] for name in LATER],
-        ["train", "x", "--out", "y", "--vectors", "words.vec"],
         ["generate", "x", "--engine", "onnx"],
         ["generate", "x", "--precision", "int8"],
     ],

@@ -15,11 +15,16 @@ from pairloom.version import __version__
 
 if TYPE_CHECKING:
     from pairloom.workflow.model import Evaluation, Model, load, train, training
+    from pairloom.workflow.vectors import vectors
 
-__all__ = ["Evaluation", "Model", "__version__", "load", "train", "training"]
+__all__ = ["Evaluation", "Model", "__version__", "load", "train", "training", "vectors"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "vectors":
+        from pairloom.workflow.vectors import vectors
+
+        return vectors
     if name in __all__:
         from pairloom.workflow import model
 

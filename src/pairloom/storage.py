@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -33,14 +33,25 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 def write_file(path: Path, content: bytes) -> None:
     """Replaces one file atomically: written beside, flushed, renamed."""
+    write_pieces(path, [content])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """The same for a file that is made piece by piece; if that fails or is interrupted, nothing of it stays."""
     beside = path.with_name(f".{path.name}.writing")
-    with disk_errors(path):
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        flush_directory(path.parent)
+    try:
+        with disk_errors(path):
+            with beside.open("wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+            flush_directory(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager

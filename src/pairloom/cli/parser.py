@@ -15,7 +15,6 @@ from pairloom.version import __version__
 
 LATER = {
     "chat": "a conversation in the terminal",
-    "vectors": "word vectors",
     "export": "ONNX, CTranslate2 and the browser",
     "serve": "the HTTP server",
 }

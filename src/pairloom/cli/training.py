@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pairloom.cli.output import command, one_line, say, show, show_json, show_scores
-from pairloom.cli.parser import Command, Parser, add_json, add_pairs, assignment, natural, refuse_later, sections
+from pairloom.cli.parser import Command, Parser, add_json, add_pairs, assignment, natural, sections
 from pairloom.recipes.shelf import names
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def _add_texts(group: argparse._ArgumentGroup) -> None:
 def _add_model(group: argparse._ArgumentGroup) -> None:
     text = "attention (LSTM; the default), rnn (fixed context vector), transformer, or hybrid (of the two)"
     group.add_argument("--model", choices=KINDS, metavar="KIND", dest="settings.kind", help=text)
-    group.add_argument("--vectors", dest="later.vectors", help=argparse.SUPPRESS)
+    text = "embeddings start from these .vec files: one for both sides, or source and target"
+    group.add_argument("--vectors", nargs="+", metavar="FILE", dest="settings.vectors", help=text)
     text = "of the initial weights, the dropout and the order of batches (1)"
     group.add_argument("--seed", type=int, metavar="N", dest="settings.seed", help=text)
     text = "of which sources are held out where there is no --dev (1); models of an ensemble need the same"
@@ -90,11 +91,9 @@ def train(
     fresh: bool,
     changes: Sequence[tuple[str, str, Any]],
     settings: dict[str, Any],
-    later: dict[str, Any],
     as_json: bool,
 ) -> int:
     """Trains; at the end the scores, the folder, and a line to type."""
-    refuse_later(later, {})
     chosen = {**settings, **sections(changes, SECTIONS)}
     import pairloom
     from pairloom.cli.progress import listener

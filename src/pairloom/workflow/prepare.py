@@ -24,6 +24,7 @@ from pairloom.text.units import UnitChoice, choose_units
 from pairloom.version import __version__
 from pairloom.workflow.plan import Plan, choose_device, make_plan
 from pairloom.workflow.settings import RunSettings
+from pairloom.workflow.start import fit_vectors
 
 SAMPLED_PAIRS = 1_000_000
 """Pairs that tokenizers are learned from, at most: more change next to nothing."""
@@ -130,7 +131,7 @@ def prepare(settings: RunSettings, data: Data, out: Path) -> Prepared:
     train = _corpus(out / "corpus" / "train", (p[:2] for p in data.training()), source, target, folder, fingerprint)
     development = _corpus(out / "corpus" / "dev", iter(development_pairs), source, target, folder, fingerprint)
     device = choose_device(settings.device)
-    plan = make_plan(settings, choice.target_unit, len(train), device)
+    plan = make_plan(fit_vectors(settings, choice.joint), choice.target_unit, len(train), device)
     folder = folder.model_copy(update={"model": plan.model})
     write_json(out / "config.json", folder.model_dump(by_alias=True))
     leak = _leak(sample, development_pairs) if data.dev else 0

@@ -43,6 +43,7 @@ from pairloom.workflow.card import write_card_and_curve
 from pairloom.workflow.choices import asked_with
 from pairloom.workflow.prepare import Data, Prepared, StopAskedError, open_data, prepare
 from pairloom.workflow.settings import RunSettings
+from pairloom.workflow.start import start_from_vectors, vectors_digest
 
 WRITTEN = (
     "config.json", "tokenizer.source.json", "tokenizer.target.json", "model.safetensors", "generation.json",
@@ -89,6 +90,7 @@ def run(
             return
         torch.manual_seed(settings.seed)
         model = build_model(prepared.folder).to(prepared.device)
+        notes = start_from_vectors(model, settings, prepared)
         feed = Feed(prepared.train, prepared.development, prepared.plan.training, prepared.device)
         trainer = Trainer(
             model,
@@ -99,7 +101,6 @@ def run(
             stop=stop,
             spent=_spent(settings, time.monotonic() - began),
         )
-        notes: list[str] = []
         checkpoint = newest_checkpoint(out / "checkpoints", notes.append)
         if checkpoint is not None:
             trainer.restore(checkpoint)
@@ -158,13 +159,13 @@ def refuse_another_run(out: Path, record: dict[str, Any], fresh: bool) -> None:
 def _record(settings: RunSettings, data: Data) -> dict[str, Any]:
     """training.json as it stands while the run is under way."""
     # Names of files and the number of threads may change between two sittings; the content of the files may not.
-    decided = settings.model_dump(exclude={"pairs", "dev", "threads", "decided"}, mode="json")
+    decided = settings.model_dump(exclude={"pairs", "dev", "threads", "vectors", "decided"}, mode="json")
     return {
         "schema": 1,
         "run": decided,
         "decided": list(settings.decided),
-        "data": data.digest(),
-        "files": {"pairs": [Path(p).name for p in settings.pairs], "dev": [Path(p).name for p in settings.dev]},
+        "data": {**data.digest(), **vectors_digest(settings)},
+        "files": {name: [Path(p).name for p in getattr(settings, name)] for name in ("pairs", "dev", "vectors")},
         "seed": settings.seed,
         "versions": {"pairloom": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": {"processor": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()},

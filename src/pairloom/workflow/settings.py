@@ -42,6 +42,9 @@ class RunSettings(BaseModel):
     precision: Precision = Field("auto", description="auto: bfloat16 where the processor multiplies it faster")
     threads: int | None = Field(None, ge=1, le=1024, description="threads of the processor")
 
+    vectors: tuple[str, ...] = Field(
+        (), max_length=2, description=".vec files that the embeddings start from: one for both sides, or source, target"
+    )
     model: dict[str, Any] = Field(
         default_factory=dict, description="settings of the model that differ (--set model.X=)"
     )
