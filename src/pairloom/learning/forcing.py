@@ -105,5 +105,7 @@ def _own_token(model: EncoderDecoder, hidden: Tensor, sample: bool) -> Tensor:
     cache, and the loss that reads them afterwards would teach the output layer nothing.
     """
     scores = model.logits(hidden.detach()).detach().float()
-    scores[:, NEVER] = -torch.inf
+    scores = scores.index_fill(
+        1, torch.tensor(NEVER, device=scores.device), -torch.inf
+    )  # a copy: hidden stays as it is
     return torch.multinomial(scores.softmax(1), 1)[:, 0] if sample else scores.argmax(1)

@@ -84,11 +84,11 @@ def _add(model: Model, batch: TensorBatch, feeding: Feeding, tokens: int) -> flo
 
 def pieces(batch: TensorBatch, largest: int | None) -> Iterator[TensorBatch]:
     """The batch in as few parts of nearly the same number of pairs as keep each within `largest` padded cells."""
-    rows = len(batch.source)
-    count = 1 if largest is None else min(rows, ceil(_cells(batch) / largest))
-    if count == 1:
+    rows, most = len(batch.source), _pairs_at_once(batch, largest)
+    if most == rows:
         yield batch
         return
+    count = ceil(rows / most)
     for part in torch.tensor_split(torch.arange(rows, device=batch.source.device), count):
         source, target = (int(mask[part].sum(1).max()) for mask in (batch.source_mask, batch.target_mask))
         yield TensorBatch(
@@ -100,15 +100,20 @@ def pieces(batch: TensorBatch, largest: int | None) -> Iterator[TensorBatch]:
         )
 
 
-def _cells(batch: TensorBatch) -> int:
-    return max(batch.source.numel(), batch.target_in.numel())
+def _width(batch: TensorBatch) -> int:
+    """Padded cells of one pair, of its longer side."""
+    return max(batch.source.shape[1], batch.target_in.shape[1])
+
+
+def _pairs_at_once(batch: TensorBatch, largest: int | None) -> int:
+    rows = len(batch.source)
+    return rows if largest is None else min(rows, max(1, largest // _width(batch)))
 
 
 def _smaller(batch: TensorBatch, largest: int | None) -> int:
     """Half of what was too much."""
-    rows, cells = len(batch.source), _cells(batch)
-    most = max(ceil(cells * len(piece.source) / rows) for piece in pieces(batch, largest))
-    if most * rows <= cells:  # one pair a piece
+    most = _pairs_at_once(batch, largest)
+    if most == 1:
         source, target = batch.source.shape[1], batch.target_in.shape[1]
         raise StorageError(
             f"memory does not even suffice for one pair of {source} source and {target} target tokens: "
@@ -116,7 +121,7 @@ def _smaller(batch: TensorBatch, largest: int | None) -> int:
         )
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return max(1, most // 2)
+    return _width(batch) * ceil(most / 2)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
