@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from copying import CopyFeed, trainer
@@ -22,7 +22,7 @@ from pairloom.learning.settings import TrainingSettings
 from pairloom.learning.trainer import Trainer
 from pairloom.learning.update import Feeding, add_gradients, pieces
 from pairloom.models.attention import AttentionModel, AttentionSettings
-from pairloom.models.protocol import BOS, EOS, PAD, Memory, Model, State, Step
+from pairloom.models.protocol import BOS, EOS, PAD, Memory, Model, ModelSettings, State, Step
 
 DECAYS = ["linear", "exponential", "inverse_sigmoid"]
 
@@ -49,10 +49,10 @@ class Counting(Model):
     A perfect model of sequences that count upwards from `first`, once `sure` is large.
     """
 
-    settings_type = BaseModel
+    settings_type = ModelSettings
 
     def __init__(self, sure: float, first: int = 4, penalised: bool = False) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         table = torch.zeros(12, 12)
         table[torch.arange(11), torch.arange(1, 12)] = sure
         table[BOS] = sure * nn.functional.one_hot(torch.tensor(first), 12)

@@ -32,6 +32,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
+from pairloom.errors import PairloomError
+
 END = -1
 """Stands in the ids where a text ends: no window reaches over it."""
 LEFT_OUT = -2
@@ -142,6 +144,11 @@ def learn(
                 seconds = time.monotonic() - began
                 speed = share * settings.epochs * int(counts.sum()) / max(seconds, 1e-9)
                 yield Learned(share, loss(*before, batch.pairs, settings.negative), rate, speed, seconds)
+    if not bool(torch.isfinite(inputs).all()):
+        raise PairloomError(
+            f"the vectors have run away (numbers that are not finite): lower --rate, which is {settings.rate:g}; with "
+            "very few different words the gradients of a batch add up to too much"
+        )
     return inputs.numpy()
 
 
@@ -187,11 +194,11 @@ def _blocks(
     belongs = np.lib.stride_tricks.sliding_window_view(texts, near)[::every] if total else texts[:0, None]
     for first in range(0, total, blocks):
         part = slice(first, first + blocks)
-        of_text = torch.from_numpy(np.ascontiguousarray(belongs[part]))
+        of_text = torch.from_numpy(belongs[part].copy())  # a view of a view is not writable
         centre_text = of_text[:, window : window + BLOCK, None]
         inside = (distance <= reach[part]) & (of_text[:, None, :] == centre_text) & (centre_text >= 0)
         drawn = noise[random.integers(0, NOISE_PLACES, size=(len(of_text), SHARED))]
-        centres = np.ascontiguousarray(columns[part, window : window + BLOCK])
+        centres = columns[part, window : window + BLOCK].copy()
         yield first, Batch(centres, np.concatenate([columns[part], drawn], axis=1), inside.float())
 
 
