@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -281,16 +279,3 @@ def test_pieces_of_a_batch_add_up_to_its_gradient(share: float, largest: int) ->
     whole, summed = gradients(model, batch, share), gradients(model, batch, share, largest)
     for one, other in zip(whole, summed, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
-
-
-# -- the study -----------------------------------------------------------------------------------------------------
-
-
-def test_the_tables_of_the_study_are_those_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Path(__file__).parent.parent
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    study = importlib.import_module("feeding")
-    text = (root / "docs" / "study" / "teacher-forcing.md").read_text("utf-8")
-    found = json.loads((root / "benchmarks" / "results" / "feeding.json").read_text("utf-8"))
-    assert "<!-- feeding:" in text
-    assert study.with_tables(text, found) == text

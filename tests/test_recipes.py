@@ -131,7 +131,7 @@ def test_a_beam_asked_for_ends_a_recipes_sampling() -> None:
     [
         ("about = 'x'\nkin = 'attention'\n", "kin: there is no such key; allowed: about, kind, source_unit"),
         ("kind = 'attention'\n", "about: Field required"),
-        ("about = 'x'\nkind = 'lstm'\n", "kind: 'lstm' is no kind of model; allowed: attention"),
+        ("about = 'x'\nkind = 'lstm'\n", "kind: 'lstm' is no kind of model; allowed: rnn, attention, tr"),
         ("about = 'x'\n[model]\nhidden = 3\n", "model: these are settings of a kind of model, so `kind` is needed"),
         ("about = 'x'\nkind = 'attention'\n[model]\nhiden = 3\n", "model.hiden: there is no such key; allowed: embed"),
         ("about = 'x'\nkind = 'attention'\n[model]\nhidden = 0\n", "model.hidden: Input should be greater than or"),
