@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import pairloom
 from pairloom.errors import DataError, UsageError
 from pairloom.folder import load_folder
+from pairloom.models import MODELS
 from pairloom.workflow import events as ev
 from pairloom.workflow.plan import make_plan
 from pairloom.workflow.run import _spent, refuse_another_run
@@ -260,3 +262,35 @@ def test_the_plan_grows_with_the_data() -> None:
     settings, device = RunSettings(pairs=("x",), steps=5), torch.device("cpu")
     few, many = (make_plan(settings, "space", count, device).model["hidden"] for count in (3_600, 100_000))
     assert few < many < make_plan(settings, "bpe", 29_000, device).model["hidden"]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_kind_of_model_has_sizes_for_every_amount_of_data(kind: str) -> None:
+    settings = RunSettings(pairs=("x.tsv",), kind=kind, steps=1)
+    for unit, pairs in (("character", 3_600), ("character", 100_000), ("bpe", 29_000)):
+        plan = make_plan(settings, unit, pairs, torch.device("cpu"))  # type: ignore[arg-type]
+        assert plan.kind == kind
+        assert plan.summary
+        MODELS[kind].settings_type.model_validate(plan.model)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_kind_of_model_goes_the_whole_way(kind: str, tiny_pairs: Path, tmp_path: Path) -> None:
+    small = {"hidden": 8} if kind in ("rnn", "attention") else {"size": 8, "feed_forward": 8, "heads": 2}
+    run: dict[str, Any] = {"steps": 3, "threads": 1, "kind": kind, "model": small}
+    pairloom.train(tiny_pairs, out=tmp_path / "run", **run)
+    model = pairloom.load(tmp_path / "run")
+    texts = ["abc", "", "hgfedcba", "a"]
+    found = list(model.outputs(texts, beam=3))
+    assert [output.source for output in found] == texts
+    assert found[1].text == ""
+    said = [(output.source, output.text) for output in found if output.text]
+    for (_, text), score, output in zip(said, model.score(said), [o for o in found if o.text], strict=True):
+        if output.candidates[0].finished and model.folder.target.decode(model.folder.target.encode(text)) == text:
+            assert score == pytest.approx(output.candidates[0].score, abs=1e-3)
+    assert len(model.encode(["abc", "de"])) == 2
+    if kind == "rnn":
+        with pytest.raises(UsageError, match="has no attention to show"):
+            model.explain("abc")
+    else:
+        assert model.explain("abc").attention.sum(1) == pytest.approx(1.0, abs=1e-4)

@@ -54,7 +54,6 @@ RATES: dict[str, dict[str, Any]] = {
 """amount of data → settings of training."""
 
 KIND_RATES: dict[str, dict[str, Any]] = {
-    "attention": {},
     "transformer": {"learning_rate": 1e-3},
     "hybrid": {"learning_rate": 1e-3},
 }
@@ -83,7 +82,7 @@ def make_plan(settings: RunSettings, target_unit: Unit, pairs: int, device: torc
     if settings.kind not in MODELS:
         raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(MODELS)}")
     amount = ("few" if pairs < 20_000 else "many") if target_unit in SYMBOLS else "text"
-    size, rates = SIZES[settings.kind][amount], {**RATES[amount], **KIND_RATES[settings.kind]}
+    size, rates = SIZES[settings.kind][amount], {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
     try:
         model = MODELS[settings.kind].settings_type.model_validate({**size, **settings.model})
         training = TrainingSettings.model_validate(
