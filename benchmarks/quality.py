@@ -55,7 +55,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     "multi30k-20": {"train": [*MULTI30K, "--minutes", "20"], "test": MULTI30K_TEST, "options": []},
     "multi30k-5": {"train": [*MULTI30K, "--minutes", "5"], "test": MULTI30K_TEST, "options": []},
     "multi30k-rnn": {
-        "train": [*MULTI30K, "--model", "rnn", "--minutes", "8", "--threads", "1"],
+        "train": [*MULTI30K, "--model", "rnn", "--minutes", "60"],
         "test": MULTI30K_TEST,
         "options": [],
     },
