@@ -93,18 +93,22 @@ def measure(work: str, feeding: str, seed: int, steps: int, data: Path, runs: Pa
     """Trains (or finds) one model and says how good it is, under teacher forcing and on its own."""
     chosen = WORKS[work]
     train, dev, test = ([str(data / name) for name in chosen[part]] for part in ("train", "dev", "test"))
-    folder = runs / f"{work}-{steps}-{feeding.replace(' ', '-')}-{seed}"
+    folder = runs / f"{work}-{steps}-{feeding.replace(' ', '-').replace('.', '')}-{seed}"
     training = {**FEEDINGS[feeding], "validations": 20, "patience": 1000}  # all spend the same budget
     model = pairloom.train(
         train, dev=dev, out=folder, steps=steps, seed=seed, threads=1, precision="float32",
         model=chosen["model"], training=training,
     )  # fmt: skip
+    trained_at = folder.with_suffix(".commit")  # beside the folder, for a later judgement of the same model
+    if not trained_at.exists():
+        trained_at.write_text(commit(), "utf-8")
     facts = json.loads((folder / "training.json").read_text("utf-8"))
     log = [row for row in read_log(folder / "metrics.jsonl") if row["event"] == "validation"]
     judged = model.evaluate(test, chosen["metrics"], beam=1)
     return {
         "feeding": feeding,
         "seed": seed,
+        "commit": trained_at.read_text("utf-8").strip(),
         "minutes": round(facts["result"]["seconds"] / 60, 2),
         "scores": {score.metric: score.value for score in judged.scores},
         "curve": {name: [row[name] for row in log] for name in ("progress", "loss", "exact")},
@@ -163,19 +167,23 @@ def keep(result: dict[str, Any], given: argparse.Namespace) -> None:
         work["runs"] = []
     same = (result["feeding"], result["seed"])
     work["runs"] = [one for one in work["runs"] if (one["feeding"], one["seed"]) != same] + [result]
-    command = ["git", "rev-parse", "--short", "HEAD"]
     work |= {
         "command": f"python benchmarks/feeding.py train --work {given.work} --steps {given.steps} "
         f"--seeds {given.seeds} --data DATA --runs RUNS",
         "steps": given.steps,
         "model": WORKS[given.work]["model"],
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE).stdout.strip(),
         "versions": {"pairloom": __version__, "torch": torch.__version__},
         "threads": 1,
         "precision": "float32",
     }
     RESULTS.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8")
+
+
+def commit() -> str:
+    """Of the code that trains."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE).stdout.strip()
 
 
 # -- showing -------------------------------------------------------------------------------------------------------
@@ -200,20 +208,21 @@ def with_tables(text: str, found: dict[str, Any]) -> str:
 def table(name: str, work: dict[str, Any]) -> str:
     """One row a feeding: the mean over seeds, and the least and the most beside it."""
     metrics = list(work["runs"][0]["scores"])
+    commits = ", ".join(sorted({run["commit"] for run in work["runs"]}))
     rows = [
         f"{name}, {work['steps']:,} updates, mean (least to most) over seeds; `{work['command']}`; "
-        f"torch {work['versions']['torch']}, one thread, {work['precision']}, commit {work['commit']}, {work['date']}",
+        f"torch {work['versions']['torch']}, one thread, {work['precision']}, commit {commits}, {work['date']}",
         "",
         "| fed with | seeds | development loss, teacher forcing | "
         + " | ".join(f"{metric.upper()}, greedy" for metric in metrics)
-        + " | token errors, true past | own past | minutes |",
+        + " | token errors, true past | own past | distance |",
         "|---|---|---|" + "---|" * (len(metrics) + 3),
     ]
     for feeding, runs in grouped(work).items():
         cells = [spread([run["loss"] for run in runs], 3)]
         cells += [spread([run["scores"][metric] for run in runs], 1) for metric in metrics]
         cells += [spread([100 * error(run, past) for run in runs], 1) + "%" for past in ("forced", "free")]
-        cells.append(f"{statistics.mean(run['minutes'] for run in runs):.1f}")
+        cells.append(spread([100 * (error(run, "free") - error(run, "forced")) for run in runs], 1))
         rows.append(f"| {feeding} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join([*rows, ""])
 
@@ -280,7 +289,7 @@ def draw_positions(work: dict[str, Any], path: Path) -> None:
 
     shown = [name for name in ("teacher", "linear", "free") if name in grouped(work)]
     with drawing():
-        figure, first = new_figure(8.6, 3.2), None
+        figure, first, highest = new_figure(8.6, 3.2), None, 0.0
         for place, feeding in enumerate(shown, 1):
             first = axes = figure.add_subplot(1, len(shown), place, sharey=first)
             calm(axes)
@@ -292,12 +301,12 @@ def draw_positions(work: dict[str, Any], path: Path) -> None:
                 wrong = [sum(t) for t in zip(*(run["positions"][past] for run in runs), strict=True)]
                 label = "after its own tokens" if past == "free" else "after the true tokens"
                 line = [w / t for w, t in zip(wrong[:last], tokens[:last], strict=True)]
-                places = range(1, last + 1)
+                places, highest = range(1, last + 1), max(highest, *line)
                 axes.plot(places, line, color=COLOURS[feeding], linestyle=style, linewidth=1.6, label=label)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+            axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
             axes.set_xlabel("position in the target", fontsize=8, loc="right")
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.3 * highest)  # for all of them, with room for the legend
             axes.legend(frameon=False, fontsize=8, loc="upper left")
         save(figure, path, "png")
 
