@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pairloom.decoding.loop import generate
+from pairloom.decoding.scoring import score_targets
+from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import FolderError, UsageError
 from pairloom.folder import FolderSettings, build_model_checked
 from pairloom.models.attention import AttentionMemory, AttentionModel, AttentionSettings, CopyMemory
@@ -345,3 +348,29 @@ def test_what_was_never_seen_is_copied_by_a_model_that_copies() -> None:
     """20 symbols occur in no training string: a vocabulary cannot learn them (chance is 1 in 20), a pointer can."""
     assert copied_right({"copy": True, "coverage": True}) > 0.4
     assert copied_right({}) < 0.1
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"copy": True, "coverage": True},
+        {"copy": True, "coverage": True, "input_feeding": True, "cell": "gru"},
+        {"coverage": True, "attention": "additive"},
+        {"copy": True, "attention": "multi_head", "heads": 2},
+    ],
+    ids=str,
+)
+def test_a_search_in_a_changing_batch_finds_what_it_finds_alone(changes: dict[str, Any], beam: int) -> None:
+    """Sentences leave and join, memories are trimmed and joined, rows are chosen: each keeps what is its own."""
+    model = attention_model(**changes)
+    random = torch.Generator().manual_seed(3)
+    sources = [torch.randint(4, 20, (length,), generator=random).tolist() for length in (9, 1, 5, 7, 3, 12, 2)]
+    together, alone = (
+        generate(model, sources, settings=DecodingSettings(beam=beam, batch=size, max_length=8)) for size in (3, 1)
+    )
+    assert [best[0].tokens for best in together] == [best[0].tokens for best in alone]
+    scored = score_targets(model, sources, [best[0].tokens for best in together])
+    for best, score in zip(together, scored, strict=True):
+        kept = sum(score.tokens) if best[0].finished else sum(score.tokens[:-1])
+        assert best[0].score == pytest.approx(kept, abs=1e-4)
