@@ -4,6 +4,7 @@
 
 DATA is a folder that holds the data sets (see README.md beside this file); RUNS gets a folder for each model. A model
 that is finished in RUNS is not trained again, only judged, since the same `pairloom train` command is the same run.
+NAME-3 is NAME with the seed 3, NAME-x5 the ensemble of NAME-1 to NAME-5, which are trained where they are not there.
 """
 
 from __future__ import annotations
@@ -13,47 +14,51 @@ import datetime
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from samples import QUESTIONS, UTTERANCES
 
 HERE = Path(__file__).parent
 MULTI30K = ["multi30k/train.de", "multi30k/train.en", "--dev", "multi30k/val.de", "multi30k/val.en"]
+MULTI30K_BACK = ["multi30k/train.en", "multi30k/train.de", "--dev", "multi30k/val.en", "multi30k/val.de"]
 MULTI30K_TEST = ["multi30k/test_2016_flickr.de", "multi30k/test_2016_flickr.en"]
 
 
+def task(name: str, train: str, dev: str, test: str, minutes: int) -> dict[str, Any]:
+    """A task by its recipe. Without `dev` a slice of the training pairs is held out."""
+    held_out = ["--dev", dev] if dev else []
+    return {"train": [train, *held_out, "--task", name, "--minutes", str(minutes)], "test": [test], "options": []}
+
+
 def pronunciation(language: str) -> dict[str, Any]:
-    """SIGMORPHON 2020, task 1: 3,600 words a language."""
+    """SIGMORPHON 2020, task 1: 3,600 words a language; one recipe for all."""
     train, dev, test = (f"g2p_sigmorphon2020/{language}_{part}.tsv" for part in ("train", "dev", "test"))
-    return {"train": [train, "--dev", dev, "--minutes", "10"], "test": [test], "options": []}
+    return task("pronounce", train, dev, test, 10)
 
 
-QUESTIONS = (
-    "안녕하세요",
-    "오늘 너무 피곤해요",
-    "배가 고픈데 뭐 먹을까",
-    "내일 시험이라 떨려",
-    "여자친구랑 헤어졌어",
-    "주말에 여행 갈래",
-    "비가 많이 오네",
-    "요즘 잠을 못 자겠어",
-    "친구가 내 말을 안 들어",
-    "취직이 안 돼서 걱정이야",
-    "강아지를 키우고 싶어",
-    "운동을 시작해야겠다",
-    "좋아하는 사람이 생겼어",
-    "고백을 해도 될까",
-    "머리가 아파",
-    "오늘 기분이 정말 좋아",
-    "돈이 없어서 슬퍼",
-    "새 옷을 사고 싶다",
-    "혼자 있으니까 외로워",
-    "고마워, 잘 자",
-)
-"""Asked of the chat model; written for this purpose."""
+def inflection(language: str, amount: str, minutes: int) -> dict[str, Any]:
+    """CoNLL-SIGMORPHON 2018, task 1: 10,000 (high) or 1,000 (medium) forms."""
+    train, dev, test = (f"inflection_2018/{language}-{part}.tsv" for part in (f"train-{amount}", "dev", "test"))
+    return task("inflect", train, dev, test, minutes)
+
 
 MEASUREMENTS: dict[str, dict[str, Any]] = {
     "multi30k-20": {"train": [*MULTI30K, "--minutes", "20"], "test": MULTI30K_TEST, "options": []},
     "multi30k-5": {"train": [*MULTI30K, "--minutes", "5"], "test": MULTI30K_TEST, "options": []},
+    "multi30k-60": {"train": [*MULTI30K, "--minutes", "60"], "test": MULTI30K_TEST, "options": []},
+    "multi30k-hybrid": {
+        "train": [*MULTI30K, "--model", "hybrid", "--minutes", "60"],
+        "test": MULTI30K_TEST,
+        "options": [],
+    },
+    "multi30k-en-de": {"train": [*MULTI30K_BACK, "--minutes", "60"], "test": MULTI30K_TEST[::-1], "options": []},
+    "multi30k-rnn-plain": {
+        "train": [*MULTI30K, "--model", "rnn", "--minutes", "60", "--set", "model.reverse_source=false"],
+        "test": MULTI30K_TEST,
+        "options": [],
+    },
     "multi30k-rnn": {
         "train": [*MULTI30K, "--model", "rnn", "--minutes", "60"],
         "test": MULTI30K_TEST,
@@ -65,43 +70,121 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
         "options": [],
     },
     **{language: pronunciation(language) for language in ("fre", "gre", "hin", "hun", "ice", "kor")},
+    "cmudict": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 30),
+    "german-high": inflection("german", "high", 15),
+    "german-medium": inflection("german", "medium", 5),
+    "turkish-high": inflection("turkish", "high", 15),
+    "turkish-medium": inflection("turkish", "medium", 5),
+    "spelling": task("spell", *(f"spelling_norvig/{part}.tsv" for part in ("train", "dev", "testset1")), 20),
+    # Of this corpus only training and development tokens are at hand: the latter are the test, and never seen before.
+    "german-anselm": task("modernize", "histnorm/german-anselm.train.txt", "", "histnorm/german-anselm.dev.txt", 20),
+    "sae4k": {
+        **task("summarize", "sae4k_ko/train.tsv", "sae4k_ko/dev.tsv", "sae4k_ko/dev.tsv", 20),
+        "samples": UTTERANCES,
+    },
+    "chat": {
+        **task("chat", "chatbot_ko/train.tsv", "chatbot_ko/dev.tsv", "chatbot_ko/dev.tsv", 10),
+        "samples": QUESTIONS,
+    },
     "chatbot": {
         "train": ["chatbot_ko/train.tsv", "--dev", "chatbot_ko/dev.tsv", "--minutes", "5"],
         "test": ["chatbot_ko/dev.tsv"],
         "options": ["--metrics", "chrf"],
+        "samples": QUESTIONS,
     },
 }
+"""Name → what is trained, on what it is judged, and what it is asked besides."""
+
+
+class Wanted(NamedTuple):
+    """One measurement: `kor`, with a seed `kor-3`, as an ensemble of the seeds 1 to 5 `kor-x5`."""
+
+    name: str
+    work: str  # key of MEASUREMENTS
+    seeds: tuple[int, ...]  # none: the default's
+    ensemble: bool
+
+
+def wanted(name: str) -> Wanted:
+    """What a name asks for."""
+    if name in MEASUREMENTS:
+        return Wanted(name, name, (), False)
+    work, _, rest = name.rpartition("-")
+    if work not in MEASUREMENTS or not rest.removeprefix("x").isdigit():
+        known = ", ".join(MEASUREMENTS)
+        raise argparse.ArgumentTypeError(f"no measurement {name!r}; there are {known}, each also as NAME-SEED, NAME-xN")
+    if rest.startswith("x"):
+        return Wanted(name, work, tuple(range(1, int(rest[1:]) + 1)), True)
+    return Wanted(name, work, (int(rest),), False)
 
 
 def main() -> int:
     """One measurement after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *MEASUREMENTS], metavar="NAME")
+    parser.add_argument("names", nargs="*", type=wanted, metavar="NAME", help="default: all of them")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--seed", type=int, help="NAME means NAME-SEED")
+    parser.add_argument("--steps", type=int, help="a trial: so many updates on one thread, and no result is kept")
     given = parser.parse_args()
-    for name in given.names or MEASUREMENTS:
-        print(f"== {name}", file=sys.stderr)
-        result = measure(name, given.data, given.runs / name)
-        path = HERE / "results" / f"{name}.json"
+    suffix = "" if given.seed is None else f"-{given.seed}"
+    for one in given.names or map(wanted, MEASUREMENTS):
+        chosen = one if one.seeds else wanted(one.name + suffix)
+        print(f"== {chosen.name}", file=sys.stderr)
+        result = measure(chosen, given.data, given.runs, given.steps)
+        if given.steps is not None:
+            print(json.dumps({name: result[name] for name in ("name", "lines", "updates")}))
+            continue
+        path = HERE / "results" / f"{chosen.name}.json"
         path.write_text(json.dumps(result, ensure_ascii=False, indent=2) + "\n", "utf-8")
         print(path)
     return 0
 
 
-def measure(name: str, data: Path, folder: Path) -> dict[str, Any]:
-    """Trains (or finds) one model, judges it, and returns all that is worth keeping."""
-    chosen = MEASUREMENTS[name]
-    trained = pairloom("train", *_places(chosen["train"], data), "--out", str(folder))
-    trained_at = folder.with_suffix(".commit")  # beside the folder, for a later judgement of the same model
+def measure(one: Wanted, data: Path, runs: Path, steps: int | None = None) -> dict[str, Any]:
+    """Trains (or finds) the models, judges them, and returns all that is worth keeping."""
+    chosen = MEASUREMENTS[one.work]
+    options = [] if steps is None else ["--steps", str(steps), "--threads", "1"]
+    words = [word for word in chosen["train"] if steps is None or word not in _budget(chosen["train"])]
+    members = [
+        train([*words, *options, *([] if seed is None else ["--seed", str(seed)])], data, runs / _folder(one, seed))
+        for seed in one.seeds or (None,)
+    ]
+    folders = [str(runs / _folder(one, seed)) for seed in one.seeds or (None,)]
+    judged = pairloom("evaluate", *folders, *_places(chosen["test"], data), *chosen["options"])
+    names = " ".join(Path(folder).name for folder in folders)
+    result: dict[str, Any] = {
+        **together(members),
+        "name": one.name,
+        "judged_by": " ".join(["pairloom evaluate", names, *chosen["test"], *chosen["options"]]),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "lines": judged["lines"],
+        "scores": judged["scores"],
+    }
+    if "samples" in chosen:
+        result |= _replies(folders, _places(chosen["test"], data), chosen["samples"])
+    return result
+
+
+def _folder(one: Wanted, seed: int | None) -> str:
+    return one.work if seed is None else f"{one.work}-{seed}"
+
+
+def _budget(words: list[str]) -> list[str]:
+    place = words.index("--minutes")
+    return words[place : place + 2]
+
+
+def train(words: list[str], data: Path, folder: Path) -> dict[str, Any]:
+    """One model: trained, or found finished."""
+    trained = pairloom("train", *_places(words, data), "--out", str(folder))
+    trained_at = folder.with_name(folder.name + ".commit")  # beside the folder, for a later judgement of the same model
     if not trained["finished_before"]:
         trained_at.write_text(_commit(), "utf-8")
-    judged = pairloom("evaluate", str(folder), *_places(chosen["test"], data), *chosen["options"])
-    result: dict[str, Any] = {
-        "name": name,
-        "command": f"pairloom train {' '.join(chosen['train'])} --out {name}",
-        "judged_by": f"pairloom evaluate {name} {' '.join([*chosen['test'], *chosen['options']])}",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    speeds = sorted(row["tokens_per_second"] for row in log if row["event"] == "step")
+    return {
+        "command": f"pairloom train {' '.join(words)} --out {folder.name}",
         "commit": trained_at.read_text("utf-8").strip(),
         "seed": trained["seed"],
         "versions": trained["versions"],
@@ -110,22 +193,29 @@ def measure(name: str, data: Path, folder: Path) -> dict[str, Any]:
         "parameters": trained["parameters"],
         "updates": trained["result"]["step"],
         "minutes": round(trained["result"]["seconds"] / 60, 2),
-        "lines": judged["lines"],
-        "scores": judged["scores"],
+        "tokens_per_second": round(speeds[len(speeds) // 2]),
     }
-    log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
-    speeds = sorted(row["tokens_per_second"] for row in log if row["event"] == "step")
-    result["tokens_per_second"] = round(speeds[len(speeds) // 2])
-    if name == "chatbot":
-        result |= _replies(folder, data / "chatbot_ko" / "dev.tsv")
-    return result
 
 
-def _replies(folder: Path, dev: Path) -> dict[str, Any]:
-    """Perplexity of the development answers, and what the model replies to twenty questions of our own."""
-    scored = [json.loads(line) for line in _run("score", str(folder), str(dev), "--json").splitlines()]
-    said = _run("generate", str(folder), "-", stdin="".join(f"{line}\n" for line in QUESTIONS)).splitlines()
-    return {"scored": scored[-1], "samples": [list(both) for both in zip(QUESTIONS, said, strict=True)]}
+def together(members: list[dict[str, Any]]) -> dict[str, Any]:
+    """The facts of one model, or of an ensemble: sums of what is spent, and the seeds."""
+    first = members[0]
+    if len(members) == 1:
+        return first
+    sums = {name: sum(member[name] for member in members) for name in ("parameters", "updates", "minutes")}
+    seeds = ", ".join(str(member["seed"]) for member in members)
+    commits = " ".join(dict.fromkeys(member["commit"] for member in members))
+    middle = sorted(member["tokens_per_second"] for member in members)[len(members) // 2]
+    command = f"{first['command']}     # and so on, for the seeds {seeds}"
+    return {**first, **sums, "command": command, "commit": commits, "seed": seeds, "tokens_per_second": middle}
+
+
+def _replies(folders: list[str], test: list[str], asked: Sequence[str]) -> dict[str, Any]:
+    """Perplexity of the given answers, and what the model says to twenty lines of our own."""
+    scored = [json.loads(line) for line in _run("score", *folders, *test, "--json").splitlines()]
+    lines = "".join(f"{line}\n" for line in asked)
+    said = _run("generate", *folders, "-", stdin=lines).splitlines()
+    return {"scored": scored[-1], "samples": [list(both) for both in zip(asked, said, strict=True)]}
 
 
 def _commit() -> str:

@@ -10,44 +10,14 @@ import json
 import re
 import sys
 from pathlib import Path
+from statistics import mean
 from typing import Any
+
+from works import LANGUAGES, ON_THE_FRONT, WORKS, Work
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 MARKERS = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
-
-# name → (what, metric, published or earlier figures beside it)
-WORKS: dict[str, tuple[str, str, str]] = {
-    "multi30k-20": (
-        "Multi30k German → English, test_2016, 20 minutes",
-        "bleu",
-        "a tutorial's LSTM with attention 28.3, its Transformer 36.5 (lower-cased)",
-    ),
-    "multi30k-5": ("Multi30k German → English, test_2016, 5 minutes", "bleu", ""),
-    "multi30k-rnn": (
-        "Multi30k German → English, test_2016, fixed context vector, 60 minutes",
-        "bleu",
-        "an encoder-decoder without attention 13.8",
-    ),
-    "multi30k-transformer": (
-        "Multi30k German → English, test_2016, Transformer, 30 minutes on one thread",
-        "bleu",
-        "a tutorial's Transformer 36.5 (lower-cased)",
-    ),
-    "fre": ("French pronunciation (SIGMORPHON 2020), 60 passes", "wer", "the shared task's LSTM 6.22"),
-    "gre": ("Greek pronunciation (SIGMORPHON 2020), 60 passes", "wer", "the shared task's LSTM 18.89"),
-    "hin": ("Hindi pronunciation (SIGMORPHON 2020), 60 passes", "wer", "the shared task's LSTM 6.67"),
-    "hun": ("Hungarian pronunciation (SIGMORPHON 2020), 60 passes", "wer", "the shared task's LSTM 5.33"),
-    "ice": ("Icelandic pronunciation (SIGMORPHON 2020), 60 passes", "wer", "the shared task's LSTM 10.00"),
-    "kor": ("Korean pronunciation (SIGMORPHON 2020), 60 passes", "wer", "the shared task's LSTM 46.89"),
-    "quickstart-dates": ("dates in 17 languages → ISO 8601, 2.5 minutes", "exact", ""),
-    "quickstart-pronounce": (
-        "English pronunciation (CMUdict without stress), 7.8 minutes",
-        "wer",
-        "on other splits: Transformer 30.2, Phonetisaurus 33.9",
-    ),
-    "chatbot": ("Korean chat, 5 minutes", "chrf", ""),
-}
 
 HEAD = """# Results
 
@@ -61,7 +31,7 @@ of the data included.
 
 def main() -> int:
     """Writes, or compares."""
-    found = {name: json.loads(path.read_text("utf-8")) for name in WORKS if (path := RESULTS / f"{name}.json").exists()}
+    found = read_results()
     speed = RESULTS / "speed.json"
     wanted = {
         ROOT / "docs" / "RESULTS.md": page(found, json.loads(speed.read_text("utf-8")) if speed.exists() else None)
@@ -81,26 +51,90 @@ def main() -> int:
     return 0
 
 
+def read_results() -> dict[str, dict[str, Any]]:
+    """Every work that has been measured: with the default seed, then its single seeds, then its ensembles."""
+    names = [path.stem for path in RESULTS.glob("*.json") if variant(path.stem)[0]]
+    order = list(WORKS)
+    names.sort(key=lambda name: (order.index(variant(name)[0]), *variant(name)[1:]))
+    return {name: json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in names}
+
+
+def variant(name: str) -> tuple[str, int, int]:
+    """`kor` → (kor, 0, 0); with seed 3, `kor-3` → (kor, 0, 3); the ensemble `kor-x5` → (kor, 5, 0); "" if none."""
+    if name in WORKS:
+        return name, 0, 0
+    work, _, rest = name.rpartition("-")
+    if work not in WORKS or not rest.removeprefix("x").isdigit():
+        return "", 0, 0
+    return (work, int(rest[1:]), 0) if rest.startswith("x") else (work, 0, int(rest))
+
+
 def figure(result: dict[str, Any], metric: str) -> str:
     """`BLEU 41.20 [39.50, 42.60]`"""
-    one = next(score for score in result["scores"] if score["metric"] == metric)
+    one = score_of(result, metric)
     return f"{one['name']} {one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
 
 
-def short_table(found: dict[str, dict[str, Any]]) -> str:
-    """The rows for the README."""
-    rows = [
-        f"| {what} | {figure(found[name], metric)} | {published} |"
-        for name, (what, metric, published) in WORKS.items()
-        if name in found
-    ]
-    return "\n".join(["| work | reached | published |", "|---|---|---|", *rows, ""])
+def score_of(result: dict[str, Any], metric: str) -> dict[str, Any]:
+    """One score of a result."""
+    return next(score for score in result["scores"] if score["metric"] == metric)
+
+
+def title(name: str, result: dict[str, Any]) -> str:
+    """What was done: the work, its budget, its seed or the size of the ensemble."""
+    work, members, seed = variant(name)
+    budget = re.search(r"--minutes ([0-9.]+)", result["command"])
+    words = WORKS[work].what.replace("{minutes}", f"{budget[1]} minutes" if budget else "")
+    if members:
+        return f"{words} a model, ensemble of {members}"
+    return f"{words}, seed {seed}" if seed else words
+
+
+def short_table(found: dict[str, dict[str, Any]], works: tuple[str, ...] = ON_THE_FRONT) -> str:
+    """The rows for the README, or for all works; single seeds are summed up in one row."""
+    rows = []
+    for work in WORKS:
+        if work not in works:
+            continue
+        mine = {name: found[name] for name in found if variant(name)[0] == work}
+        for name, result in mine.items():
+            if not variant(name)[2]:
+                rows.append((title(name, result), figure(result, WORKS[work].metric), WORKS[work].published))
+        seeds = [result for name, result in mine.items() if variant(name)[2]]
+        if seeds:
+            rows.append(seeds_row(title(work, seeds[0]), WORKS[work], seeds))
+    rows += mean_rows(found) if set(LANGUAGES) <= set(works) else []
+    return "\n".join(
+        ["| work | reached | published |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    )
+
+
+def seeds_row(what: str, work: Work, seeds: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """Mean, least and most of single models that differ in their seed."""
+    scores = [score_of(result, work.metric) for result in seeds]
+    values = [score["value"] for score in scores]
+    spread = f"{scores[0]['name']} {mean(values):.2f} (single: {min(values):.2f} to {max(values):.2f})"
+    return f"{what}, mean of {len(seeds)} seeds", spread, work.published
+
+
+def mean_rows(found: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """The mean over the languages of the pronunciation task, where all of them have been measured alike."""
+    rows = []
+    for name in found:
+        work, members, seed = variant(name)
+        results = [found[other] for language in LANGUAGES if (other := language + name.removeprefix(work)) in found]
+        alike = all("--task pronounce" in result["command"] for result in results)
+        if work == LANGUAGES[0] and len(results) == len(LANGUAGES) and alike and (members or not seed):
+            average = mean(score_of(result, "wer")["value"] for result in results)
+            how = title(name, results[0]).partition(", ")[2]
+            rows.append((f"mean of the six languages, {how}", f"WER {average:.2f}", "the shared task's LSTM 15.67"))
+    return rows
 
 
 def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
     """docs/RESULTS.md"""
-    parts = [HEAD + short_table(found)]
-    parts += [section(WORKS[name][0], result) for name, result in found.items()]
+    parts = [HEAD + short_table(found, tuple(WORKS))]
+    parts += [section(title(name, result), result) for name, result in found.items()]
     if speed is not None:
         parts.append(speed_section(speed))
     return "\n".join(parts)

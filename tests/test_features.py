@@ -246,6 +246,16 @@ def test_a_check_measures_texts_and_compares_wholes(table: Path, capsys: pytest.
     assert "training here: about" in capsys.readouterr().out
 
 
+def test_a_check_seeks_rare_characters_in_texts(rows: list[tuple[str, str, str]], tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    many = (rows * 50)[: 20_000 // 3]  # of the rare ones nothing is said in fewer than 20,000 characters
+    lines = [*("\t".join(row) for row in many), "aPb\tab\tN;PL"]
+    path.write_text("".join(line + "\n" for line in lines), "utf-8")
+    report = check(open_pairs([str(path)], PairsSettings(columns=THREE)))
+    (found,) = [one for one in report.findings if "on the source side occur" in one.message]
+    assert found.examples == (f"{path}:{len(lines)}: aPb",)
+
+
 def test_units_are_chosen_from_the_text(rows: list[tuple[str, str, str]], table: Path, tmp_path: Path) -> None:
     events = pairloom.training(table, out=tmp_path / "m", columns=str(THREE), **{**TINY, "steps": 1})
     first = next(iter(events))

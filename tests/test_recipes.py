@@ -208,3 +208,9 @@ def test_answers_to_one_question_are_judged_together(tiny_model_dir: Path, tmp_p
     model = pairloom.load(tiny_model_dir)
     assert model.evaluate(pairs).lines == 3
     assert model.evaluate(pairs, merge=True).lines == 2
+
+
+def test_a_group_of_metrics_can_come_first(tiny_model_dir: Path, tiny_pairs: Path) -> None:
+    found = pairloom.load(tiny_model_dir).evaluate(tiny_pairs, ["rouge", "exact"])
+    assert [score.metric for score in found.scores] == ["rouge1", "rouge2", "rougeL", "exact"]
+    assert found.by_length[0].score.metric == "rouge1"

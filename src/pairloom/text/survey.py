@@ -182,7 +182,7 @@ class Search:
 
 
 def second_look(pairs: PairSource, lines: Iterable[int], searches: list[Search]) -> dict[int, Pair]:
-    """One more pass: the pairs at these lines; the searches note what they find."""
+    """One more pass: the pairs at these lines; the searches note what they find (in texts, not in features)."""
     wanted = set(lines)
     found: dict[int, Pair] = {}
     if not wanted and not searches:
@@ -190,6 +190,7 @@ def second_look(pairs: PairSource, lines: Iterable[int], searches: list[Search])
     for pair in pairs:
         if pair[2] in wanted:
             found[pair[2]] = pair
+        texts = pair._replace(source=text_part(pair.source)) if pairs.settings.features else pair
         for search in searches:
-            search.look(pair)
+            search.look(texts)
     return found

@@ -15,6 +15,7 @@ from pairloom.decoding.generator import Generator, Output
 from pairloom.errors import InterruptedRunError, UsageError
 from pairloom.folder import ModelFolder, explain, load_folder
 from pairloom.metrics import Example, LengthRow, Score, by_length, default_metrics, score, worst
+from pairloom.metrics.scores import expand
 from pairloom.text.columns import Columns, parse_columns, text_part
 from pairloom.text.pairs import PairsSettings, open_pairs
 from pairloom.workflow import events as ev
@@ -108,7 +109,8 @@ class Model:
         **settings: Any,
     ) -> Evaluation:
         """The same for sources with their right answers at hand."""
-        names = list(metrics or self.folder.settings.metrics or default_metrics(self.folder.settings.target.unit))
+        asked = metrics or self.folder.settings.metrics or default_metrics(self.folder.settings.target.unit)
+        names = expand(asked)  # the tables below are of the first one, which `rouge` would not be
         sources, references = [source for source, _ in lines], [list(answers) for _, answers in lines]
         said = self.generate(sources, **settings)
         texts = [text_part(source) for source in sources] if self.folder.settings.source.features else sources

@@ -1,0 +1,94 @@
+"""The works that are measured: what they are, by which metric they are compared, and what is published.
+
+Where a published figure could not be looked up, there is none: nothing here is guessed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Work(NamedTuple):
+    """One row of the table."""
+
+    what: str  # {minutes} stands for the budget
+    metric: str
+    published: str
+
+
+LANGUAGES = ("fre", "gre", "hin", "hun", "ice", "kor")
+_SHARED_TASK = {
+    "fre": ("French", "6.22"),
+    "gre": ("Greek", "18.89"),
+    "hin": ("Hindi", "6.67"),
+    "hun": ("Hungarian", "5.33"),
+    "ice": ("Icelandic", "10.00"),
+    "kor": ("Korean", "46.89"),
+}
+"""Word error rates of the LSTM baseline of SIGMORPHON 2020, task 1."""
+
+
+def _pronunciation(language: str) -> Work:
+    name, published = _SHARED_TASK[language]
+    return Work(f"{name} pronunciation (SIGMORPHON 2020), {{minutes}}", "wer", f"the shared task's LSTM {published}")
+
+
+def _inflection(language: str, amount: str) -> Work:
+    return Work(f"{language} inflection (CoNLL-SIGMORPHON 2018, {amount}), {{minutes}}", "exact", "")
+
+
+WORKS: dict[str, Work] = {
+    "multi30k-20": Work(
+        "Multi30k German → English, test_2016, {minutes}",
+        "bleu",
+        "a tutorial's LSTM with attention 28.3, its Transformer 36.5 (lower-cased)",
+    ),
+    "multi30k-5": Work("Multi30k German → English, test_2016, {minutes}", "bleu", ""),
+    "multi30k-60": Work("Multi30k German → English, test_2016, {minutes}", "bleu", ""),
+    "multi30k-rnn": Work(
+        "Multi30k German → English, test_2016, fixed context vector, source reversed, {minutes}",
+        "bleu",
+        "an encoder-decoder without attention 13.8",
+    ),
+    "multi30k-rnn-plain": Work("the same, source not reversed, {minutes}", "bleu", ""),
+    "multi30k-transformer": Work(
+        "Multi30k German → English, test_2016, Transformer, {minutes}",
+        "bleu",
+        "a tutorial's Transformer 36.5 (lower-cased)",
+    ),
+    "multi30k-hybrid": Work("Multi30k German → English, test_2016, hybrid, {minutes}", "bleu", ""),
+    "multi30k-en-de": Work(
+        "Multi30k English → German, test_2016, {minutes}", "bleu", "LIUM-CVC 2017's RNN with attention 38.1"
+    ),
+    "kor": _pronunciation("kor"),
+    "gre": _pronunciation("gre"),
+    **{language: _pronunciation(language) for language in ("fre", "hin", "hun", "ice")},
+    "cmudict": Work(
+        "English pronunciation (CMUdict, WikiPron-modelling split), {minutes}",
+        "wer",
+        "on other splits: Transformer 30.2, Phonetisaurus 33.9",
+    ),
+    "german-high": _inflection("German", "high"),
+    "german-medium": _inflection("German", "medium"),
+    "turkish-high": _inflection("Turkish", "high"),
+    "turkish-medium": _inflection("Turkish", "medium"),
+    "spelling": Work("English spelling, Norvig's testset1, {minutes}", "exact", "Norvig's corrector 75"),
+    "german-anselm": Work(
+        "Early New High German → modern spelling (Anselm; development tokens, the test set is not at hand), {minutes}",
+        "exact",
+        "",
+    ),
+    "quickstart-dates": Work("dates in 17 languages → ISO 8601, 2.5 minutes", "exact", ""),
+    "quickstart-pronounce": Work(
+        "English pronunciation (CMUdict without stress), 7.8 minutes",
+        "wer",
+        "on other splits: Transformer 30.2, Phonetisaurus 33.9",
+    ),
+    "sae4k": Work("Korean summaries of utterances (sae4k, development part), {minutes}", "rougeL", ""),
+    "chat": Work("Korean chat, replies drawn, {minutes}", "chrf", ""),
+    "chatbot": Work("Korean chat, {minutes}", "chrf", ""),
+}
+"""Name of a measurement → its row; results of NAME-SEED and NAME-xN stand beside that of NAME."""
+
+ON_THE_FRONT = tuple(WORKS)
+"""The works whose rows stand in the READMEs, too."""
