@@ -24,7 +24,7 @@ SYMBOLS: tuple[Unit, ...] = ("character", "jamo", "space", "byte")
 
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "attention": {
-        "few": {"embedding": 128, "encoder_hidden": 128, "hidden": 256, "dropout": 0.5},
+        "few": {"embedding": 128, "encoder_hidden": 128, "hidden": 256, "dropout": 0.3, "input_feeding": True},
         "many": {"embedding": 128, "encoder_hidden": 192, "hidden": 384, "dropout": 0.3},
         "text": {"embedding": 256, "encoder_hidden": 256, "hidden": 512, "dropout": 0.3},
     },
@@ -47,7 +47,7 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
 """kind → amount of data → settings of the model: few or many pairs of short symbols, or running text."""
 
 RATES: dict[str, dict[str, Any]] = {
-    "few": {"batch_tokens": 600, "select": "exact", "most_epochs": 60},
+    "few": {"batch_tokens": 600, "select": "exact", "most_epochs": 40},
     "many": {"batch_tokens": 2000, "select": "exact"},
     "text": {"batch_tokens": 1500, "select": "loss"},
 }
@@ -60,7 +60,7 @@ KIND_RATES: dict[str, dict[str, Any]] = {
 """kind → settings of training in which it differs."""
 
 REASONS = {
-    "few": "few pairs of short symbols: a small model, much dropout, at most 60 passes",
+    "few": "few pairs of short symbols: a small model, at most 40 passes",
     "many": "many pairs of short symbols: a model of medium size",
     "text": "running text: the size of a sentence model",
 }
