@@ -65,7 +65,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
         "options": [],
     },
     "multi30k-transformer": {
-        "train": [*MULTI30K, "--model", "transformer", "--minutes", "30", "--threads", "1"],
+        "train": [*MULTI30K, "--model", "transformer", "--minutes", "60"],
         "test": MULTI30K_TEST,
         "options": [],
     },
