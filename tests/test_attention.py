@@ -19,7 +19,8 @@ from pairloom.models.attention import AttentionMemory, AttentionModel, Attention
 from pairloom.models.copying import unpack
 from pairloom.models.looking import FedLSTMState
 from pairloom.models.protocol import BOS, EOS, PAD, join, select, trim
-from pairloom.models.recurrent import Cell, LSTMState, RecurrentState, make_cells, run_cells
+from pairloom.models.recurrent import LSTMState, RecurrentState, make_cells, run_cells
+from pairloom.models.settings import Cell
 from pairloom.models.stepping import CellSteps
 from test_models import batch, build
 

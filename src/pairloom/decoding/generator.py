@@ -19,9 +19,9 @@ from typing import Any, cast
 import torch
 
 from pairloom.decoding import loop
-from pairloom.decoding.choosers import Hypothesis
 from pairloom.decoding.ensemble import as_one
 from pairloom.decoding.explanation import Array, Explanation
+from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.inputs import device_of, evaluating, pad_rows, source_batch
 from pairloom.decoding.scoring import TargetScore, score_targets
 from pairloom.decoding.settings import DecodingSettings
