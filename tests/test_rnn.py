@@ -9,7 +9,7 @@ import torch
 
 from pairloom.models.protocol import BOS, EOS, PAD
 from pairloom.models.rnn import RNNMemory, RNNModel, backwards
-from pairloom.models.settings import RNNSettings
+from pairloom.models.rnn_settings import RNNSettings
 
 
 def build(**changes: Any) -> RNNModel:

@@ -26,10 +26,10 @@ from pairloom.decoding.inputs import device_of, evaluating, pad_rows, source_bat
 from pairloom.decoding.scoring import TargetScore, score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
-from pairloom.folder import ModelFolder
 from pairloom.models.protocol import BOS, EOS, EncoderDecoder
 from pairloom.text.normal import normal_form
 from pairloom.text.tokenizer import Tokenizer
+from pairloom.weights import ModelFolder
 
 SAMPLING = ("sample", "temperature", "top_k", "top_p")
 """Settings that only sampling uses."""

@@ -1,16 +1,16 @@
-"""Models: integers in, integers out. One file each; these two dicts are all that the rest of the house must know."""
+"""Models: integers in, integers out, one file each.
+
+Two literal dicts are all that the rest of the house needs to know: SETTINGS here, kind → type of its settings, which
+needs no torch, and MODELS in `kinds.py`, kind → class.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pairloom.models.attention_settings import AttentionSettings
-from pairloom.models.settings import HybridSettings, ModelSettings, RNNSettings, TransformerSettings
-
-if TYPE_CHECKING:
-    from pairloom.models.kinds import MODELS
-
-__all__ = ["MODELS", "SETTINGS"]
+from pairloom.models.hybrid_settings import HybridSettings
+from pairloom.models.rnn_settings import RNNSettings
+from pairloom.models.settings import ModelSettings
+from pairloom.models.transformer_settings import TransformerSettings
 
 SETTINGS: dict[str, type[ModelSettings]] = {
     "rnn": RNNSettings,
@@ -18,13 +18,4 @@ SETTINGS: dict[str, type[ModelSettings]] = {
     "transformer": TransformerSettings,
     "hybrid": HybridSettings,
 }
-"""kind → its settings, without torch."""
-
-
-def __getattr__(name: str) -> Any:
-    """`MODELS`, loaded when it is asked for, as it needs torch."""
-    if name != "MODELS":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pairloom.models.kinds import MODELS
-
-    return MODELS
+"""kind → the type of its settings."""

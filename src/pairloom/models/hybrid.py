@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pairloom.models.dropout import Dropout
+from pairloom.models.hybrid_settings import HybridSettings
 from pairloom.models.layers import attend, initialise_blocks, sinusoids
 from pairloom.models.protocol import PAD, Memory, Model, State, Step
 from pairloom.models.recurrent import LSTMState, initialise_cells, make_cells, run_cells
-from pairloom.models.settings import HybridSettings
 from pairloom.models.transformer import TransformerEncoder
 
 

@@ -1,4 +1,4 @@
-"""The kinds of models, as torch computes them."""
+"""The classes of the models. Importing this imports torch; `pairloom.models` has their settings without it."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from pairloom.models.settings import ModelSettings
-from pairloom.text.components import BOS, EOS, PAD, UNK
 
-__all__ = ["BOS", "EOS", "PAD", "UNK", "Model", "ModelSettings"]
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+"""The ids of `<pad> <unk> <s> </s>`, the same in every vocabulary."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from pairloom.models.recurrent import (
     reversal,
     run_cells,
 )
-from pairloom.models.settings import RNNSettings
+from pairloom.models.rnn_settings import RNNSettings
 
 
 @dataclass(frozen=True)

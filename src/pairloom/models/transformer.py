@@ -29,7 +29,7 @@ from torch.nn import functional
 from pairloom.models.dropout import Dropout
 from pairloom.models.layers import DecoderLayer, EncoderLayer, initialise_blocks, sinusoids
 from pairloom.models.protocol import PAD, Memory, Model, State, Step, pad_to
-from pairloom.models.settings import TransformerSettings
+from pairloom.models.transformer_settings import TransformerSettings
 
 
 @dataclass(frozen=True)
