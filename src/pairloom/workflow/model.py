@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pairloom.decoding.explanation import Explanation
 from pairloom.decoding.generator import Generator, Output
+from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import InterruptedRunError, UsageError
 from pairloom.folder import explain
 from pairloom.metrics import Example, LengthRow, Score, by_length, default_metrics, score, worst
@@ -130,7 +131,12 @@ class Model:
         chosen: Columns | None = parse_columns(columns) if columns else own
         return PairsSettings(normal_form=self.folder.settings.normal_form, columns=chosen)
 
-    def _settings(self, given: dict[str, Any]) -> Any:
+    def settings(self, **asked: Any) -> DecodingSettings:
+        """How the model is asked: its folder's own way, with what is asked for otherwise. UsageError, naming what is
+        wrong, for settings that cannot be."""
+        return self._settings(asked)
+
+    def _settings(self, given: dict[str, Any]) -> DecodingSettings:
         try:
             return self._generator.settings(**given)
         except ValidationError as error:
