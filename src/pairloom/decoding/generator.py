@@ -16,20 +16,18 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, cast
 
-import torch
-
 from pairloom.decoding import loop
 from pairloom.decoding.choosers import Hypothesis
 from pairloom.decoding.ensemble import as_one
 from pairloom.decoding.explanation import Array, Explanation
-from pairloom.decoding.inputs import device_of, evaluating, pad_rows, source_batch
+from pairloom.decoding.inputs import device_of, evaluating, source_batch
+from pairloom.decoding.replay import Replay, follow, replay
 from pairloom.decoding.scoring import TargetScore, score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import ModelFolder
-from pairloom.models.protocol import BOS, EOS, EncoderDecoder
+from pairloom.models.protocol import EncoderDecoder
 from pairloom.text.normal import normal_form
-from pairloom.text.tokenizer import Tokenizer
 
 SAMPLING = ("sample", "temperature", "top_k", "top_p")
 """Settings that only sampling uses."""
@@ -156,42 +154,17 @@ class Generator:
             target_ids = loop.generate(self.model, [source], settings=settings or self.settings())[0][0].tokens
         else:
             target_ids = self.folder.target.encode(self._normal(target))
-        with evaluating(self.model):
-            device = device_of(self.model)
-            memory = self.model.encode(*source_batch([source], device))
-            inputs = pad_rows([[BOS, *target_ids]], device)
-            step = self.model.decode(inputs, memory, self.model.start(memory), attention=True)
-            log_probs = self.model.logits(step.hidden[0]).float().log_softmax(1)  # [T, V]
-        if step.attention is None:
+        steps = follow(self.folder, self._normal(text), target_ids)
+        if steps.attention is None:
             raise UsageError(f"a model of kind {self.folder.settings.kind!r} has no attention to show")
-        best = log_probs.topk(min(5, log_probs.shape[1]), dim=1)
-        said = [*target_ids, EOS]
-        normal, target_text = self._normal(text), self.folder.target.decode(target_ids)
-        return Explanation(
-            source=normal,
-            text=target_text,
-            source_tokens=[*self.folder.source.tokens(source), "</s>"],
-            tokens=[*self.folder.target.tokens(target_ids), "</s>"],
-            source_spans=[*self.folder.source.offsets(normal)[: len(source)], (len(normal), len(normal))],
-            source_words=[*self.folder.source.spans(normal)[: len(source)], (len(normal), len(normal))],
-            words=self._words(target_text, target_ids),
-            attention=step.attention[0].float().cpu().numpy(),
-            scores=log_probs[torch.arange(len(said)), torch.tensor(said)].tolist(),
-            alternatives=[
-                list(zip(name_tokens(self.folder.target, ids), probabilities, strict=True))
-                for ids, probabilities in zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
-            ],
-            heads=None if step.heads is None else step.heads[0].float().cpu().numpy(),
-        )
+        return Explanation(**vars(steps))
 
-    def _words(self, text: str, ids: list[int]) -> list[tuple[int, int]]:
-        """The word around each target token; each its own where the model has spelt the text in an unusual way."""
-        target = self.folder.target
-        spans = target.spans(text) if target.encode(text) == ids else []
-        if len(spans) != len(ids):
-            ends = [len(target.decode(ids[: count + 1])) for count in range(len(ids))]
-            spans = list(zip([0, *ends], ends, strict=False))
-        return [*spans, (len(text), len(text))]
+    def replay(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Replay:
+        """The decoding of `text` step by step, and of `target` under teacher forcing beside it if there is one."""
+        if not text.strip():
+            raise UsageError("there is nothing to replay in a blank text")
+        forced = self._normal(target) if target and target.strip() else None
+        return replay(self.folder, self._normal(text), forced, settings or self.settings())
 
     def _source_ids(self, text: str) -> list[int]:
         return self.folder.source.encode(self._normal(text))[: self.folder.settings.source.max_tokens]
@@ -199,8 +172,3 @@ class Generator:
     def _normal(self, text: str) -> str:
         form = self.folder.settings.normal_form
         return text if form == "none" else normal_form(form, text)
-
-
-def name_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
-    """The tokens of single ids, by name, the special ones too."""
-    return [tokenizer.tokens([token])[0] for token in ids]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pairloom.decoding.explanation import Explanation
 from pairloom.decoding.generator import Generator, Output
+from pairloom.decoding.replay import Replay
 from pairloom.errors import InterruptedRunError, UsageError
 from pairloom.folder import ModelFolder, explain, load_folder
 from pairloom.metrics import Example, LengthRow, Score, by_length, default_metrics, score, worst
@@ -65,6 +66,13 @@ class Model:
         `explain(...).looking(layer, head)` has the attention of one layer and head, both counted from 1.
         """
         return self._generator.explain(text, target, self._settings(settings))
+
+    def replay(self, text: str, target: str | None = None, **settings: Any) -> Replay:
+        """The decoding step by step: the encoder's states, the ten most probable tokens, the weights, the whole beam.
+
+        With `target`, also how the model reads that one under teacher forcing. Works without attention too.
+        """
+        return self._generator.replay(text, target, self._settings(settings))
 
     def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> list[float]:
         """log P(target | source) of each pair, natural logarithm."""
