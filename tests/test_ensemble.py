@@ -19,11 +19,12 @@ from pairloom.decoding.loop import generate, stream
 from pairloom.decoding.scoring import score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import FolderError, UsageError
-from pairloom.folder import FolderSettings, ModelFolder, SideSettings, build_model
+from pairloom.folder import FolderSettings, SideSettings
 from pairloom.models.attention import AttentionModel, AttentionSettings
 from pairloom.models.ensemble import Ensemble
 from pairloom.models.protocol import BOS, EOS
 from pairloom.text.tokenizer import Tokenizer, train_tokenizer
+from pairloom.weights import ModelFolder, build_model
 from pairloom.workflow.model import Model
 from searches import EVERY, EVERY_ID, GREEDY, SAMPLING, assert_same
 from toy import ToyModel, toy_sources
@@ -170,7 +171,7 @@ def folder(path: str, tokenizer: Tokenizer, *, form: Any = "NFC", most: int = 40
     )
     torch.manual_seed(seed)
     generation = {"beam": 2 + seed, "max_length": 9}
-    return ModelFolder(Path(path), settings, build_model(settings).eval(), tokenizer, tokenizer, generation, {})
+    return ModelFolder(Path(path), settings, tokenizer, tokenizer, generation, {}, build_model(settings).eval())
 
 
 def test_an_ensemble_is_asked_like_its_first_member_and_reads_as_little_as_the_least() -> None:

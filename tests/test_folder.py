@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pairloom.errors import FolderError, UsageError
-from pairloom.folder import load_folder
 from pairloom.storage import MANIFEST, check_manifest, locked, new_directory, write_file, write_manifest
+from pairloom.weights import load_folder
 
 
 @pytest.fixture

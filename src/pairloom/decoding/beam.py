@@ -14,16 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pairloom.decoding.choosers import (
-    Choice,
-    Hypothesis,
-    Progress,
-    Sentence,
-    hypothesis,
-    record,
-    restrict,
-    start_progress,
-)
+from pairloom.decoding.choosers import Choice, Progress, record, restrict, start_progress
+from pairloom.decoding.hypotheses import Hypothesis, Sentence, hypothesis
 from pairloom.models.protocol import EOS, pad_to
 
 BLOCK = 128

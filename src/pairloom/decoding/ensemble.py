@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pairloom.errors import FolderError, UsageError
-from pairloom.folder import ModelFolder, SideSettings
+from pairloom.folder import SideSettings
 from pairloom.models.ensemble import Ensemble
+from pairloom.weights import ModelFolder
 
 REMEDY = (
     "these models cannot answer together: at each step an ensemble averages the probabilities of the same tokens.\n"

@@ -17,17 +17,17 @@ from itertools import islice
 from typing import Any, cast
 
 from pairloom.decoding import loop
-from pairloom.decoding.choosers import Hypothesis
 from pairloom.decoding.ensemble import as_one
 from pairloom.decoding.explanation import Array, Explanation
+from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.inputs import device_of, evaluating, source_batch
 from pairloom.decoding.replay import Replay, follow, replay
 from pairloom.decoding.scoring import TargetScore, score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
-from pairloom.folder import ModelFolder
 from pairloom.models.protocol import EncoderDecoder
 from pairloom.text.normal import normal_form
+from pairloom.weights import ModelFolder
 
 SAMPLING = ("sample", "temperature", "top_k", "top_p")
 """Settings that only sampling uses."""

@@ -20,10 +20,10 @@ from pairloom.decoding.explanation import Array, Span, Steps
 from pairloom.decoding.inputs import device_of, evaluating, pad_rows, source_batch
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.decoding.trace import Trace, trace_beam
-from pairloom.folder import ModelFolder
 from pairloom.models.protocol import BOS, EOS
 from pairloom.pictures.states import project
 from pairloom.text.tokenizer import Tokenizer
+from pairloom.weights import ModelFolder
 
 TOP = 10
 """Tokens that are shown of each step's distribution."""

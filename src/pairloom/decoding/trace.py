@@ -13,9 +13,10 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from pairloom.decoding.beam import Beam, BeamProgress
-from pairloom.decoding.choosers import Choice, length_penalty
+from pairloom.decoding.choosers import Choice
+from pairloom.decoding.hypotheses import length_penalty, prepare
 from pairloom.decoding.inputs import evaluating
-from pairloom.decoding.loop import prepare, run
+from pairloom.decoding.loop import run
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.models.protocol import EOS, EncoderDecoder

@@ -16,8 +16,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+
+from pairloom.models.settings import ModelSettings
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 """The ids of `<pad> <unk> <s> </s>`, the same in every vocabulary."""
@@ -74,16 +75,6 @@ class EncoderDecoder(Protocol):
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] → [..., V]; apart from `decode`, so that the loss can work in chunks."""
         ...
-
-
-class ModelSettings(BaseModel):
-    """Sizes and choices of one kind of model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def summary(self) -> str:
-        """For people, in a few words."""
-        raise NotImplementedError
 
 
 class Model(nn.Module, EncoderDecoder):

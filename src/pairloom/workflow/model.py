@@ -14,11 +14,12 @@ from pairloom.decoding.explanation import Explanation
 from pairloom.decoding.generator import Generator, Output
 from pairloom.decoding.replay import Replay
 from pairloom.errors import InterruptedRunError, UsageError
-from pairloom.folder import ModelFolder, explain, load_folder
+from pairloom.folder import explain
 from pairloom.metrics import Example, LengthRow, Score, by_length, default_metrics, score, worst
 from pairloom.metrics.scores import expand
 from pairloom.text.columns import Columns, parse_columns, text_part
 from pairloom.text.pairs import PairsSettings, open_pairs
+from pairloom.weights import ModelFolder, load_folder
 from pairloom.workflow import events as ev
 from pairloom.workflow.choices import choose
 from pairloom.workflow.run import questions, run

@@ -20,15 +20,11 @@ from pairloom.decoding.generator import Generator
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import (
-    ModelFolder,
-    build_model,
     is_model,
-    load_folder,
     read_json,
     seal,
     unseal,
     write_json,
-    write_weights,
 )
 from pairloom.learning.events import Finished, Sample, Step, Validation
 from pairloom.learning.feeding import Feed
@@ -38,6 +34,7 @@ from pairloom.models.protocol import Model
 from pairloom.storage import disk_errors, locked
 from pairloom.text.corpus import Corpus
 from pairloom.version import __version__
+from pairloom.weights import ModelFolder, build_model, load_folder, write_weights
 from pairloom.workflow import events as ev
 from pairloom.workflow.card import write_card_and_curve
 from pairloom.workflow.choices import asked_with
@@ -212,7 +209,7 @@ def _samples(prepared: Prepared, model: Model) -> tuple[Sample, ...]:
 
 
 def _as_folder(prepared: Prepared, model: Model, path: Path) -> ModelFolder:
-    return ModelFolder(path, prepared.folder, model, prepared.source, prepared.target, {}, {})
+    return ModelFolder(path, prepared.folder, prepared.source, prepared.target, {}, {}, model)
 
 
 def _finish(
