@@ -93,6 +93,7 @@ class Folder:
     target: Tokenizer
     generation: dict[str, Any]
     training: dict[str, Any]
+    members: tuple[Folder, ...] = ()  # of an ensemble: path, generation and training are those of the first
 
 
 def model_settings(settings: FolderSettings) -> ModelSettings:

@@ -1,12 +1,13 @@
 """Text in, text out: a model folder that answers.
 
-    generator = Generator(load_folder("runs/mine"))
+    generator = Generator(read_folder("runs/mine"))
     for output in generator.generate(["...", "..."], DecodingSettings(beam=5)): print(output.text)
 
-Several folders are an ensemble: Generator(load_folder("runs/1"), load_folder("runs/2")).
+Several folders are an ensemble: Generator(read_folder("runs/1"), read_folder("runs/2")).
 
 One output for each input, in the order of the input; a blank input gives an empty output. Nothing is kept between
-calls, so any number of threads can share a generator.
+calls but the model, so any number of threads can share a generator. The model in torch is built when it is first
+needed: importing this imports no torch.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, cast
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
-from pairloom.decoding import loop
 from pairloom.decoding.ensemble import as_one
-from pairloom.decoding.explanation import Array, Explanation
 from pairloom.decoding.hypotheses import Hypothesis
-from pairloom.decoding.inputs import device_of, evaluating, source_batch
-from pairloom.decoding.replay import Replay, follow, replay
-from pairloom.decoding.scoring import TargetScore, score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
-from pairloom.models.protocol import EncoderDecoder
+from pairloom.folder import Folder
 from pairloom.text.normal import normal_form
-from pairloom.weights import ModelFolder
+
+if TYPE_CHECKING:
+    from pairloom.decoding.explanation import Array, Explanation
+    from pairloom.decoding.plain import PlainEngine
+    from pairloom.decoding.replay import Replay
+    from pairloom.decoding.scoring import TargetScore
 
 SAMPLING = ("sample", "temperature", "top_k", "top_p")
 """Settings that only sampling uses."""
@@ -63,10 +65,21 @@ class Output:
 class Generator:
     """Asks one model, or several as one."""
 
-    def __init__(self, *folders: ModelFolder) -> None:
+    def __init__(self, *folders: Folder) -> None:
         """Raises FolderError for models that cannot answer together (see `as_one`)."""
         self.folder = as_one(folders)
-        self.model = cast(EncoderDecoder, self.folder.model)
+        self._plain: PlainEngine | None = None
+        self._loading = Lock()
+
+    @property
+    def plain(self) -> PlainEngine:
+        """The model in torch, which is built at the first call."""
+        with self._loading:
+            if self._plain is None:
+                from pairloom.decoding.plain import PlainEngine
+
+                self._plain = PlainEngine(self.folder)
+        return self._plain
 
     def settings(self, **asked: Any) -> DecodingSettings:
         """The folder's own way of being asked, with what the user wants otherwise."""
@@ -97,13 +110,8 @@ class Generator:
         encoded = self.folder.source.encode_all([self._normal(texts[place]) for place in filled])
         most = self.folder.settings.source.max_tokens
         sources = [ids[:most] for ids in encoded]
-        found = loop.generate(
-            self.model,
-            sources,
-            settings=settings,
-            prefixes=[prefix] * len(sources),
-            numbers=[first + place for place in filled],
-        )
+        numbers = [first + place for place in filled]
+        found = self.plain.generate(sources, settings, [prefix] * len(sources), numbers)
         outputs = [Output(text) for text in texts]
         for place, ids, hypotheses in zip(filled, encoded, found, strict=True):
             candidates = [self._candidate(hypothesis) for hypothesis in hypotheses]
@@ -120,7 +128,7 @@ class Generator:
         """The output of greedy search or sampling piece by piece; the pieces together are the text."""
         ids = self._source_ids(text)
         said, before = [], ""
-        for token in loop.stream(self.model, ids, settings=settings):
+        for token in self.plain.stream(ids, settings):
             said.append(token)
             now = self.folder.target.decode(said)
             if now.startswith(before) and not now.endswith("\ufffd"):  # a character may need several bytes
@@ -134,16 +142,11 @@ class Generator:
             raise UsageError(f"pair {blank[0]} (counted from 0) has a blank side: it has no probability")
         sources = [self._source_ids(source) for source, _ in pairs]
         targets = [self.folder.target.encode(self._normal(target)) for _, target in pairs]
-        return score_targets(self.model, sources, targets, batch=batch)
+        return self.plain.score(sources, targets, batch)
 
     def encode(self, texts: Sequence[str]) -> Array:
         """The context vector of each text, [B, D]."""
-        with evaluating(self.model):
-            device = device_of(self.model)
-            ids = [self._source_ids(text) for text in texts]
-            memory = self.model.encode(*source_batch(ids, device))
-            context = self.folder.model.context(memory)
-        return cast(Array, context.float().cpu().numpy())
+        return self.plain.encode([self._source_ids(text) for text in texts])
 
     def explain(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Explanation:
         """What the model looks at while it says `target` (or, without one, its own output for `text`)."""
@@ -151,20 +154,17 @@ class Generator:
             raise UsageError("there is nothing to explain in a blank text")
         source = self._source_ids(text)
         if target is None:
-            target_ids = loop.generate(self.model, [source], settings=settings or self.settings())[0][0].tokens
+            target_ids = self.plain.generate([source], settings or self.settings())[0][0].tokens
         else:
             target_ids = self.folder.target.encode(self._normal(target))
-        steps = follow(self.folder, self._normal(text), target_ids)
-        if steps.attention is None:
-            raise UsageError(f"a model of kind {self.folder.settings.kind!r} has no attention to show")
-        return Explanation(**vars(steps))
+        return self.plain.explain(self._normal(text), source, target_ids)
 
     def replay(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Replay:
         """The decoding of `text` step by step, and of `target` under teacher forcing beside it if there is one."""
         if not text.strip():
             raise UsageError("there is nothing to replay in a blank text")
-        forced = self._normal(target) if target and target.strip() else None
-        return replay(self.folder, self._normal(text), forced, settings or self.settings())
+        forced = self.folder.target.encode(self._normal(target)) if target and target.strip() else None
+        return self.plain.replay(self._normal(text), self._source_ids(text), forced, settings or self.settings())
 
     def _source_ids(self, text: str) -> list[int]:
         return self.folder.source.encode(self._normal(text))[: self.folder.settings.source.max_tokens]

@@ -74,12 +74,12 @@ class Replay:
 
 def replay(
     folder: ModelFolder,
-    text: str,  # in the folder's normal form
-    target: str | None,
+    text: str,  # the source, in the folder's normal form
+    source: Sequence[int],  # its ids without `</s>`
+    target: Sequence[int] | None,  # ids without `</s>`
     settings: DecodingSettings,
 ) -> Replay:
-    """Decodes `text` as `settings` say, and reads `target` under teacher forcing if there is one."""
-    source = source_ids(folder, text)
+    """Decodes the source as `settings` say, and reads `target` under teacher forcing if there is one."""
     if settings.sample:
         trace = None
         said: Sequence[int] = loop.generate(folder.model, [source], settings=settings)[0][0].tokens
@@ -87,13 +87,8 @@ def replay(
         # All K outputs of the beam: what comes first is the same, and there is something to compare it with.
         trace = trace_beam(folder.model, source, settings.model_copy(update={"nbest": settings.beam}))
         said = trace.endings[0].tokens if trace.endings else ()
-    forced = None if target is None else follow(folder, text, folder.target.encode(target), TOP)
-    return Replay(states_of(folder, source), follow(folder, text, said, TOP), forced, trace)
-
-
-def source_ids(folder: ModelFolder, text: str) -> list[int]:
-    """The ids of a source in normal form, cut where the model has never read on."""
-    return folder.source.encode(text)[: folder.settings.source.max_tokens]
+    forced = None if target is None else follow(folder, text, source, target, TOP)
+    return Replay(states_of(folder, source), follow(folder, text, source, said, TOP), forced, trace)
 
 
 def states_of(folder: ModelFolder, source: Sequence[int]) -> States:
@@ -108,29 +103,30 @@ def states_of(folder: ModelFolder, source: Sequence[int]) -> States:
 def follow(
     folder: ModelFolder,
     text: str,  # the source, in the folder's normal form
-    target_ids: Sequence[int],  # without `<s>` and `</s>`
+    source: Sequence[int],  # S - 1 ids without `</s>`
+    target: Sequence[int],  # T - 1 ids without `<s>` and `</s>`
     top: int = 5,  # the most probable tokens of each step that are kept
 ) -> Steps:
-    """What the model weighs and looks at while it reads `target_ids` under teacher forcing."""
-    source, said = source_ids(folder, text), [*target_ids, EOS]
+    """What the model weighs and looks at while it reads `target` under teacher forcing."""
+    said = [*target, EOS]
     with evaluating(folder.model):
         device = device_of(folder.model)
         memory = folder.model.encode(*source_batch([source], device))
-        inputs = pad_rows([[BOS, *target_ids]], device)
+        inputs = pad_rows([[BOS, *target]], device)
         step = folder.model.decode(inputs, memory, folder.model.start(memory), attention=True)
         log_probs = folder.model.logits(step.hidden[0]).float().log_softmax(1)  # [T, V]
         own = log_probs.gather(1, torch.tensor(said, device=device)[:, None])  # [T, 1]
         best = log_probs.topk(min(top, log_probs.shape[1]), dim=1)
         ranks = (log_probs > own).sum(1)
-    target_text = folder.target.decode(target_ids)
+    target_text = folder.target.decode(target)
     return Steps(
         source=text,
         text=target_text,
         source_tokens=[*folder.source.tokens(source), "</s>"],
-        tokens=[*folder.target.tokens(target_ids), "</s>"],
+        tokens=[*folder.target.tokens(target), "</s>"],
         source_spans=[*folder.source.offsets(text)[: len(source)], (len(text), len(text))],
         source_words=[*folder.source.spans(text)[: len(source)], (len(text), len(text))],
-        words=_words(folder.target, target_text, list(target_ids)),
+        words=words_of(folder.target, target_text, target),
         scores=own[:, 0].tolist(),
         alternatives=[
             list(zip(name_tokens(folder.target, ids), probabilities, strict=True))
@@ -146,15 +142,15 @@ def _array(tensor: Any) -> Array | None:
     return None if tensor is None else tensor.float().cpu().numpy()
 
 
-def _words(target: Tokenizer, text: str, ids: list[int]) -> list[Span]:
-    """The word around each target token; each its own where the model has spelt the text in an unusual way."""
-    spans = target.spans(text) if target.encode(text) == ids else []
-    if len(spans) != len(ids):
-        ends = [len(target.decode(ids[: count + 1])) for count in range(len(ids))]
-        spans = list(zip([0, *ends], ends, strict=False))
-    return [*spans, (len(text), len(text))]
-
-
 def name_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
     """The tokens of single ids, by name, the special ones too."""
     return [tokenizer.tokens([token])[0] for token in ids]
+
+
+def words_of(tokenizer: Tokenizer, text: str, ids: Sequence[int]) -> list[Span]:
+    """The word around each target token; each its own where the model has spelt the text in an unusual way."""
+    spans = tokenizer.spans(text) if tokenizer.encode(text) == list(ids) else []
+    if len(spans) != len(ids):
+        ends = [len(tokenizer.decode(ids[: count + 1])) for count in range(len(ids))]
+        spans = list(zip([0, *ends], ends, strict=False))
+    return [*spans, (len(text), len(text))]

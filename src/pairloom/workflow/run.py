@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Generator as Yielding
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +33,7 @@ from pairloom.metrics import default_metrics, score
 from pairloom.models.protocol import Model
 from pairloom.storage import disk_errors, locked
 from pairloom.text.corpus import Corpus
+from pairloom.text.pairs import questions
 from pairloom.version import __version__
 from pairloom.weights import ModelFolder, build_model, load_folder, write_weights
 from pairloom.workflow import events as ev
@@ -209,7 +210,7 @@ def _samples(prepared: Prepared, model: Model) -> tuple[Sample, ...]:
 
 
 def _as_folder(prepared: Prepared, model: Model, path: Path) -> ModelFolder:
-    return ModelFolder(path, prepared.folder, prepared.source, prepared.target, {}, {}, model)
+    return ModelFolder(path, prepared.folder, prepared.source, prepared.target, {}, {}, model=model)
 
 
 def _finish(
@@ -252,13 +253,3 @@ def _judge(out: Path, prepared: Prepared) -> ev.Evaluated:
     answers = [output.text for output in generator.generate([source for source, _ in lines], generator.settings())]
     metrics = prepared.folder.metrics or default_metrics(prepared.folder.target.unit)
     return ev.Evaluated(tuple(score(answers, [right for _, right in lines], metrics)), len(lines))
-
-
-def questions(pairs: Iterable[tuple[str, str]], merge: bool) -> list[tuple[str, list[str]]]:
-    """Sources with their right answers: each pair by itself, or all pairs of a source together (`merge`)."""
-    if not merge:
-        return [(source, [target]) for source, target in pairs]
-    answers: dict[str, list[str]] = {}
-    for source, target in pairs:
-        answers.setdefault(source, []).append(target)
-    return list(answers.items())
