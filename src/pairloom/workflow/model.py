@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pairloom.decoding.generator import Generator, Output
+from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import Folder, explain, read_folder
 from pairloom.text.columns import Columns, parse_columns, text_part
@@ -140,7 +141,12 @@ class Model:
         chosen: Columns | None = parse_columns(columns) if columns else own
         return PairsSettings(normal_form=self.folder.settings.normal_form, columns=chosen)
 
-    def _settings(self, given: dict[str, Any]) -> Any:
+    def settings(self, **asked: Any) -> DecodingSettings:
+        """How the model is asked: its folder's own way, with what is asked for otherwise. UsageError, naming what is
+        wrong, for settings that cannot be."""
+        return self._settings(asked)
+
+    def _settings(self, given: dict[str, Any]) -> DecodingSettings:
         try:
             return self._generator.settings(**given)
         except ValidationError as error:
