@@ -28,6 +28,7 @@ from pairloom.text.normal import normal_form
 if TYPE_CHECKING:
     from pairloom.decoding.explanation import Array, Explanation
     from pairloom.decoding.plain import PlainEngine
+    from pairloom.decoding.replay import Replay
     from pairloom.decoding.scoring import TargetScore
 
 SAMPLING = ("sample", "temperature", "top_k", "top_p")
@@ -157,6 +158,13 @@ class Generator:
         else:
             target_ids = self.folder.target.encode(self._normal(target))
         return self.plain.explain(self._normal(text), source, target_ids)
+
+    def replay(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Replay:
+        """The decoding of `text` step by step, and of `target` under teacher forcing beside it if there is one."""
+        if not text.strip():
+            raise UsageError("there is nothing to replay in a blank text")
+        forced = self.folder.target.encode(self._normal(target)) if target and target.strip() else None
+        return self.plain.replay(self._normal(text), self._source_ids(text), forced, settings or self.settings())
 
     def _source_ids(self, text: str) -> list[int]:
         return self.folder.source.encode(self._normal(text))[: self.folder.settings.source.max_tokens]

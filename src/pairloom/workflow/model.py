@@ -22,6 +22,7 @@ from pairloom.text.pairs import PairsSettings, open_pairs, questions
 
 if TYPE_CHECKING:
     from pairloom.decoding.explanation import Explanation
+    from pairloom.decoding.replay import Replay
     from pairloom.metrics import Example, LengthRow, Score
 
 Paths = str | Path | Sequence[str | Path]
@@ -66,6 +67,13 @@ class Model:
         `explain(...).looking(layer, head)` has the attention of one layer and head, both counted from 1.
         """
         return self._generator.explain(text, target, self._settings(settings))
+
+    def replay(self, text: str, target: str | None = None, **settings: Any) -> Replay:
+        """The decoding step by step: the encoder's states, the ten most probable tokens, the weights, the whole beam.
+
+        With `target`, also how the model reads that one under teacher forcing. Works without attention too.
+        """
+        return self._generator.replay(text, target, self._settings(settings))
 
     def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> list[float]:
         """log P(target | source) of each pair, natural logarithm."""
