@@ -1,4 +1,4 @@
-"""What the trials of reliability share: made-up pairs, tiny models, runs as processes of their own, the file of results.
+"""What the trials of reliability share: made-up pairs, tiny models, runs as processes of their own, files of results.
 
 A run is the command line itself (`pairloom.cli.main`) in a process forked from one that has the imports behind it: what
 follows the start is the same as ever, and the start, which is always the same, is not paid for a thousand times.

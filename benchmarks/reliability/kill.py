@@ -49,20 +49,20 @@ def cases() -> list[Case]:
         return Case(name, kind, tuple(words), minutes)
 
     return [
-        case("rnn, float32, steps", "rnn", "--steps 400", "--precision float32"),
-        case("rnn, bfloat16, epochs, scheduled sampling", "rnn", "--epochs 12", "--precision bfloat16",
+        case("rnn, float32, steps", "rnn", "--steps 260", "--precision float32"),
+        case("rnn, bfloat16, epochs, scheduled sampling", "rnn", "--epochs 8", "--precision bfloat16",
              "training.forcing=linear", "training.forcing_ratio=0.3"),
-        case("attention, float32, steps, own tokens drawn", "attention", "--steps 300", "--precision float32",
+        case("attention, float32, steps, own tokens drawn", "attention", "--steps 160", "--precision float32",
              "training.forcing=ratio", "training.forcing_ratio=0.6", "training.own=sample", "training.select=exact"),
-        case("attention, bfloat16, epochs", "attention", "--epochs 12", "--precision bfloat16"),
-        case("attention with feeding, coverage and copying, float32, steps", "attention", "--steps 200",
+        case("attention, bfloat16, epochs", "attention", "--epochs 5", "--precision bfloat16"),
+        case("attention with feeding, coverage and copying, float32, steps", "attention", "--steps 80",
              "--precision float32", "--joint", "model.input_feeding=true", "model.coverage=true", "model.copy=true"),
-        case("transformer, float32, epochs, scheduled sampling", "transformer", "--epochs 8", "--precision float32",
+        case("transformer, float32, epochs, scheduled sampling", "transformer", "--epochs 5", "--precision float32",
              "training.forcing=exponential", "training.schedule=inverse_sqrt"),
         case("transformer, bfloat16, steps, early stop", "transformer", "--steps 2000", "--precision bfloat16",
              "training.patience=3", "training.validations=100", "training.learning_rate=0.05"),
-        case("hybrid, float32, steps", "hybrid", "--steps 300", "--precision float32"),
-        case("hybrid, bfloat16, epochs, scheduled sampling", "hybrid", "--epochs 8", "--precision bfloat16",
+        case("hybrid, float32, steps", "hybrid", "--steps 120", "--precision float32"),
+        case("hybrid, bfloat16, epochs, scheduled sampling", "hybrid", "--epochs 4", "--precision bfloat16",
              "training.forcing=inverse_sigmoid"),
         case("attention, float32, minutes", "attention", "--minutes 0.12", "--precision float32"),
     ]  # fmt: skip
@@ -113,7 +113,7 @@ def kill_in_save(pid: int, out: Path, least: float, after: float) -> bool:
     place = out / "checkpoints"
     while common_ended(pid) is None:
         try:
-            saving = any(name.startswith(".step-") for name in os.listdir(place))
+            saving = any(path.name.startswith(".step-") for path in place.iterdir())
         except OSError:
             saving = False
         if saving:
@@ -148,7 +148,7 @@ def kill(pid: int) -> bool:
 def phase(out: Path) -> str:
     """What the run was doing when it was killed, as its folder tells."""
     checkpoints = out / "checkpoints"
-    names = os.listdir(checkpoints) if checkpoints.is_dir() else []
+    names = [path.name for path in checkpoints.iterdir()] if checkpoints.is_dir() else []
     if any(name.startswith(".step-") for name in names):
         return "during a save"
     if (out / "MANIFEST.sha256").exists():
