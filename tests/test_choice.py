@@ -60,7 +60,7 @@ def test_what_cannot_be_is_refused_with_the_remedy(tiny_model_dir: Path, asked: 
     ("asked", "name"), [({"engine": "onnx"}, "--engine onnx"), ({"precision": "int8"}, "--precis")]
 )
 def test_without_onnxruntime_torch_answers_and_says_why(
-    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str], name: str
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], name: str
 ) -> None:
     monkeypatch.setattr(choice, "has_runtime", lambda: False)
     folders = [read_folder(tiny_model_dir)]

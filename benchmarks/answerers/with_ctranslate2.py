@@ -130,7 +130,9 @@ def main() -> None:
         return translate(given, beam, False, batch)
 
     serve(
-        Path(lines).read_text("utf-8").splitlines(), answer, {"version": ctranslate2.__version__, "precision": precision}
+        Path(lines).read_text("utf-8").splitlines(),
+        answer,
+        {"version": ctranslate2.__version__, "precision": precision},
     )
 
 

@@ -145,7 +145,9 @@ def main() -> None:
         return texts, total
 
     serve(
-        Path(lines).read_text("utf-8").splitlines(), answer, {"version": transformers.__version__, "precision": "float32"}
+        Path(lines).read_text("utf-8").splitlines(),
+        answer,
+        {"version": transformers.__version__, "precision": "float32"},
     )
 
 
