@@ -65,16 +65,16 @@ def python_of(name: str, folder: Path, torch: Sequence[str] = ()) -> Path:
 
     `torch`: what pip is told to install as torch, if not just the version that runs here.
     """
-    base = _environment(folder / "base", [(*(torch or (f"torch=={version('torch').split('+')[0]}",)), "numpy")], "torch")
+    base = _environment(
+        folder / "base", [(*(torch or (f"torch=={version('torch').split('+')[0]}",)), "numpy")], "torch"
+    )
     if name == "base":
         return base
     peer = PEERS[name]
     return _environment(folder / name, peer.steps, peer.module, sees=base)
 
 
-def _environment(
-    folder: Path, steps: Sequence[Sequence[str]], module: str, sees: Path | None = None
-) -> Path:
+def _environment(folder: Path, steps: Sequence[Sequence[str]], module: str, sees: Path | None = None) -> Path:
     """An environment made by `steps` in which `module` can be imported; marked as whole when it can."""
     python, mark = folder / "bin" / "python", folder / ".whole"
     asked = "\n".join(" ".join(step) for step in steps)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pairloom.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from pairloom.errors import PairloomError
@@ -125,7 +125,7 @@ class Trainer:
             group["lr"] = self._learning_rate()
         feeding = Feeding(share_of_truth(s, self._share_spent()), s.own == "sample", s.label_smoothing)
         found = add_gradients(self.model, batch, feeding, p.largest, self._autocast)
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), s.clip))
+        norm = optimisation.clip_gradient(self.model.parameters(), s.clip)
         wrong = guard.objection(p, s, found.loss / found.tokens, norm)
         if not wrong:
             self.optimizer.step()
