@@ -73,7 +73,7 @@ lock: $(VENV)/.made  ## compute requirements/checks.txt anew from pyproject.toml
 	$(LOCK)/bin/python -m pip install --quiet 'pip-tools==7.6.2'
 	cp requirements/checks.txt $(LOCK)/checks.txt
 	$(LOCK)/bin/pip-compile --quiet --generate-hashes --strip-extras $(if $(UPGRADE),--upgrade) \
-	  --extra test --extra data --extra plot --extra quickstart --all-build-deps \
+	  --extra test --extra data --extra plot --extra quickstart --extra fast --extra serve --all-build-deps \
 	  --constraint requirements/torch.txt --unsafe-package torch \
 	  --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --output-file $(LOCK)/checks.txt pyproject.toml

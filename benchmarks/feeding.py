@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 import pairloom
-from pairloom.folder import load_folder
 from pairloom.learning.forcing import NEVER, feed
 from pairloom.models.protocol import BOS, EOS, PAD, Model
 from pairloom.text.pairs import PairsSettings, open_pairs
 from pairloom.version import __version__
-from pairloom.workflow.run import read_log
+from pairloom.weights import load_folder
+from pairloom.workflow.log import read_log
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "feeding.json"

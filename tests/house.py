@@ -21,8 +21,8 @@ FLOORS: dict[str, int] = {
     **dict.fromkeys(("errors", "version", "storage", "pictures"), 1),
     "text": 2,
     "models": 3,
-    **dict.fromkeys(("checkpoint", "folder"), 4),
-    **dict.fromkeys(("learning", "decoding", "metrics"), 5),
+    **dict.fromkeys(("checkpoint", "folder", "weights"), 4),
+    **dict.fromkeys(("learning", "decoding", "engine", "metrics"), 5),
     **dict.fromkeys(("recipes", "workflow", "quickstart", "server", "export"), 6),
     **dict.fromkeys(("cli", "__init__", "__main__"), 7),
 }

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from pairloom.decoding.choosers import Hypothesis
+from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
 
 GREEDY = DecodingSettings(beam=1)

@@ -14,13 +14,15 @@ from pairloom.decoding.loop import generate
 from pairloom.decoding.scoring import score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import FolderError, UsageError
-from pairloom.folder import FolderSettings, build_model_checked
+from pairloom.folder import FolderSettings
 from pairloom.models.attention import AttentionMemory, AttentionModel, AttentionSettings, CopyMemory
 from pairloom.models.copying import unpack
 from pairloom.models.looking import FedLSTMState
 from pairloom.models.protocol import BOS, EOS, PAD, join, select, trim
-from pairloom.models.recurrent import Cell, LSTMState, RecurrentState, make_cells, run_cells
+from pairloom.models.recurrent import LSTMState, RecurrentState, make_cells, run_cells
+from pairloom.models.settings import Cell
 from pairloom.models.stepping import CellSteps
+from pairloom.weights import build_model_checked
 from test_models import batch, build
 
 TOKENS = torch.tensor([[BOS, 5, 9, 4, 11], [BOS, 7, 7, 19, 6]])

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pairloom.decoding.beam import BLOCK, Beam, best
-from pairloom.decoding.choosers import Greedy, Sampling, length_penalty
+from pairloom.decoding.choosers import Greedy, Sampling
+from pairloom.decoding.hypotheses import length_penalty
 from pairloom.decoding.loop import generate
 from pairloom.decoding.scoring import score_targets
 from pairloom.decoding.settings import DecodingSettings

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from pairloom.decoding.beam import Beam
-from pairloom.decoding.choosers import Hypothesis, length_penalty
+from pairloom.decoding.hypotheses import Hypothesis, length_penalty, prepare
 from pairloom.decoding.inputs import evaluating
-from pairloom.decoding.loop import Finished, generate, prepare, run, stream
+from pairloom.decoding.loop import Finished, generate, run, stream
 from pairloom.decoding.scoring import score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError

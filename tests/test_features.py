@@ -15,7 +15,7 @@ import pairloom
 from conftest import TINY
 from pairloom.cli import main
 from pairloom.errors import DataError, FolderError, UsageError
-from pairloom.folder import SideSettings, load_folder
+from pairloom.folder import SideSettings
 from pairloom.storage import write_manifest
 from pairloom.text.columns import parse_columns, split_features, text_part, with_features
 from pairloom.text.features import FeatureTokenizer, learn_features
@@ -23,6 +23,7 @@ from pairloom.text.pairs import PairsSettings, open_pairs
 from pairloom.text.report import check
 from pairloom.text.tokenizer import UNK, train_tokenizer
 from pairloom.text.units import choose_units
+from pairloom.weights import load_folder
 
 THREE = parse_columns("source=1,target=2,features=3")
 MARKS = ("V", "PST", "3", "SG", "PL", "V.PTCP")

@@ -20,7 +20,8 @@ from pairloom.learning.settings import TrainingSettings
 from pairloom.learning.trainer import Trainer
 from pairloom.learning.update import Feeding, add_gradients, pieces
 from pairloom.models.attention import AttentionModel, AttentionSettings
-from pairloom.models.protocol import BOS, EOS, PAD, Memory, Model, ModelSettings, State, Step
+from pairloom.models.protocol import BOS, EOS, PAD, Memory, Model, State, Step
+from pairloom.models.settings import ModelSettings
 
 DECAYS = ["linear", "exponential", "inverse_sigmoid"]
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from pairloom.models import MODELS
+from pairloom.models import SETTINGS as TYPES
+from pairloom.models.kinds import MODELS
 from pairloom.models.protocol import BOS, EOS, PAD, Model, join, select, trim
 from pairloom.models.recurrent import reorder, reversal
 from pairloom.models.rnn import RNNModel
@@ -52,7 +53,7 @@ SMALL: dict[str, dict[str, Any]] = {
 def build(kind: str, changes: dict[str, Any], joint: bool = False, seed: int = 0) -> Model:
     """A small model with weights that are not near zero."""
     torch.manual_seed(seed)
-    settings = MODELS[kind].settings_type(**{**SMALL[kind], **changes})
+    settings = TYPES[kind](**{**SMALL[kind], **changes})
     model = MODELS[kind](settings, 20, 20, joint)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
@@ -180,4 +181,8 @@ def test_reversal_keeps_padding_in_its_place_and_undoes_itself() -> None:
 )
 def test_settings_out_of_bounds_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        MODELS["attention"].settings_type(**wrong)
+        TYPES["attention"](**wrong)
+
+
+def test_every_kind_of_model_has_its_settings() -> None:
+    assert {kind: model.settings_type for kind, model in MODELS.items()} == TYPES

@@ -13,19 +13,20 @@ import torch
 import pairloom
 from conftest import TINY
 from pairloom.errors import DataError, UsageError
-from pairloom.folder import FolderSettings, SideSettings, build_model
+from pairloom.folder import FolderSettings, SideSettings
 from pairloom.learning import optimisation
 from pairloom.learning.loss import backward_in_chunks, loss_and_exact
 from pairloom.learning.settings import TrainingSettings
-from pairloom.models import MODELS
+from pairloom.models import SETTINGS
 from pairloom.models.protocol import BOS, EOS
 from pairloom.recipes.load import Recipe, read_recipe
 from pairloom.recipes.shelf import SHELVES, names
+from pairloom.weights import build_model
 from pairloom.workflow.choices import choose
 from pairloom.workflow.show import describe
 
 SHIPPED = [(word, name) for word in SHELVES for name in names(word)]
-LATER = {"rnn", "transformer", "hybrid"} - set(MODELS)
+LATER = {"rnn", "transformer", "hybrid"} - set(SETTINGS)
 """Kinds of model that are on their way; a recipe for one is tested as far as that goes."""
 
 
@@ -63,7 +64,7 @@ def test_a_full_size_recipe_learns(name: str, monkeypatch: pytest.MonkeyPatch) -
     # Orthogonal matrices of this size take half a minute; these first weights are those of Sutskever et al. instead.
     monkeypatch.setattr(torch.nn.init, "orthogonal_", lambda tensor: torch.nn.init.uniform_(tensor, -0.08, 0.08))
     if kind_of("recipe", name) in LATER:
-        assert kind_of("recipe", name) not in MODELS
+        assert kind_of("recipe", name) not in SETTINGS
         return
     torch.manual_seed(0)
     recipe = read_recipe("recipe", name)
@@ -121,7 +122,7 @@ def test_the_user_wins_over_the_recipe_and_the_recipe_over_the_data() -> None:
 
 
 def test_a_recipe_loses_its_model_to_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "another", MODELS["attention"])
+    monkeypatch.setitem(SETTINGS, "another", SETTINGS["attention"])
     assert choose(pairs=("x",), task="spell", kind="another").model == {}
 
 

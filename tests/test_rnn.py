@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from pairloom.models.protocol import BOS, EOS, PAD
-from pairloom.models.rnn import RNNMemory, RNNModel, RNNSettings, backwards
+from pairloom.models.rnn import RNNMemory, RNNModel, backwards
+from pairloom.models.rnn_settings import RNNSettings
 
 
 def build(**changes: Any) -> RNNModel:

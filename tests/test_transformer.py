@@ -12,7 +12,8 @@ from torch.nn import functional
 from pairloom.models import layers
 from pairloom.models.layers import EncoderLayer, attend, sinusoids
 from pairloom.models.protocol import BOS, EOS, join, select
-from pairloom.models.transformer import TransformerModel, TransformerSettings
+from pairloom.models.transformer import TransformerModel
+from pairloom.models.transformer_settings import TransformerSettings
 
 SETTINGS = TransformerSettings(size=8, feed_forward=12, heads=2, encoder_layers=2, decoder_layers=3)
 

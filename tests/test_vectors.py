@@ -12,9 +12,9 @@ import torch
 
 import pairloom
 from pairloom.errors import DataError, PairloomError, UsageError
-from pairloom.folder import load_folder
 from pairloom.learning.word2vec import gradients, kept_shares, loss
 from pairloom.text.vectors import WordVectors, read_vectors
+from pairloom.weights import load_folder
 
 FRUIT, METAL = ("apple", "pear", "plum", "cherry"), ("iron", "copper", "zinc", "silver")
 

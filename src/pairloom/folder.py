@@ -9,7 +9,8 @@
     README.md                the model card
     MANIFEST.sha256          hashes of all of these, written last: without it the folder is not a model
 
-Nothing in it can run code. Everything is checked against the settings before anything is allocated.
+Nothing in it can run code. Everything is checked against the settings before anything is allocated. Nothing in this
+file needs torch; `weights.py` makes a model of the folder.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
-from pairloom.errors import FolderError, UsageError
-from pairloom.models import MODELS
-from pairloom.models.protocol import Model
+from pairloom.errors import FolderError
+from pairloom.models import SETTINGS
+from pairloom.models.settings import ModelSettings
 from pairloom.storage import MANIFEST, check_manifest, disk_errors, write_file, write_manifest
 from pairloom.text.columns import Columns, split_features
 from pairloom.text.features import LONGEST, MOST, FeatureTokenizer
 from pairloom.text.tokenizer import Tokenizer, Unit
 
 TOKENIZERS = ("tokenizer.source.json", "tokenizer.target.json")
+NEEDED = ("config.json", *TOKENIZERS, "model.safetensors", "generation.json", "training.json")
+"""Files without which nothing can be answered."""
+SEALED = (*NEEDED, "metrics.jsonl", "README.md", "curve.png")
+"""Files of which the manifest has the hashes. What else lies in a folder is none of its business."""
 LARGEST_JSON = 64 * 2**20
-_DTYPES = {"F32": 4, "F16": 2, "BF16": 2}
 
 
 class SideSettings(BaseModel):
@@ -67,7 +68,7 @@ class FolderSettings(BaseModel):
 
     schema_: Literal[1] = Field(alias="schema")
     pairloom: str = Field(max_length=100, description="the version that wrote the folder")
-    kind: str = Field(max_length=40, description="a key of `pairloom.models.MODELS`")
+    kind: str = Field(max_length=40, description="a key of `pairloom.models.SETTINGS`")
     model: dict[str, Any] = Field(description="the settings of that model")
     source: SideSettings
     target: SideSettings
@@ -87,45 +88,44 @@ class FolderSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class ModelFolder:
-    """A model, ready to be asked."""
+class Folder:
+    """What a model folder holds, but for the weights."""
 
     path: Path
     settings: FolderSettings
-    model: Model  # in eval mode
     source: Tokenizer
     target: Tokenizer
     generation: dict[str, Any]
     training: dict[str, Any]
-    members: tuple[ModelFolder, ...] = ()  # of an ensemble: path, generation and training are those of the first
+    members: tuple[Folder, ...] = ()  # of an ensemble: path, generation and training are those of the first
 
 
-def build_model(settings: FolderSettings) -> Model:
-    """The model that `settings` describe, with fresh weights. Raises FolderError for settings that describe none."""
-    if settings.kind not in MODELS:
-        raise FolderError(f"unknown kind of model {settings.kind!r}; known: {', '.join(MODELS)}")
-    kind = MODELS[settings.kind]
+def model_settings(settings: FolderSettings) -> ModelSettings:
+    """The model's own part of `settings`, checked. Raises FolderError for settings that describe no model."""
+    if settings.kind not in SETTINGS:
+        raise FolderError(f"unknown kind of model {settings.kind!r}; known: {', '.join(SETTINGS)}")
     try:
-        chosen = kind.settings_type.model_validate(settings.model)
+        return SETTINGS[settings.kind].model_validate(settings.model)
     except ValidationError as error:
         raise FolderError("the settings of the model are not valid:", explain(error)) from None
-    return kind(chosen, settings.source.size, settings.target.size, settings.joint)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """One JSON file, atomically, readable by people."""
-    write_file(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
+    """One JSON file, atomically."""
+    write_file(path, json_bytes(content))
 
 
-def write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
-    """model.safetensors, atomically."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    write_file(path / "model.safetensors", save(tensors, metadata={"format": "pt"}))
+def json_bytes(content: Any) -> bytes:
+    """JSON that people can read. A lone surrogate, which UTF-8 cannot hold, stays an escape."""
+    try:
+        return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
+    except UnicodeEncodeError:
+        return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def seal(path: Path) -> None:
     """The manifest, last: from now on the folder is a model."""
-    write_manifest(path)
+    write_manifest(path, SEALED)
 
 
 def unseal(path: Path) -> None:
@@ -144,8 +144,8 @@ def read_settings(path: Path) -> FolderSettings:
     return _validated(path / "config.json")
 
 
-def load_folder(path: str | Path) -> ModelFolder:
-    """Reads a model folder. Raises FolderError, naming everything that is wrong with it; runs nothing from it."""
+def read_folder(path: str | Path) -> Folder:
+    """Reads and checks all of a model folder but the weights. Raises FolderError, naming everything that is wrong."""
     path = Path(path)
     if not path.is_dir():
         raise FolderError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")
@@ -167,9 +167,9 @@ def load_folder(path: str | Path) -> ModelFolder:
     for side, tokenizer, expected in (("source", source, settings.source), ("target", target, settings.target)):
         if tokenizer.size != expected.size:
             raise FolderError(f"tokenizer.{side}.json has {tokenizer.size} entries, config.json says {expected.size}")
-    model = build_model_checked(path / "model.safetensors", settings)
+    model_settings(settings)
     generation, training = (read_json(path / name) for name in ("generation.json", "training.json"))
-    return ModelFolder(path, settings, model, source, target, generation, training)
+    return Folder(path, settings, source, target, generation, training)
 
 
 def with_feature_ids(
@@ -182,31 +182,6 @@ def with_feature_ids(
     if not features:
         return source, target
     return FeatureTokenizer(source, features), FeatureTokenizer(target, features, reads=False) if joint else target
-
-
-def build_model_checked(weights: Path, settings: FolderSettings) -> Model:
-    """Builds the model without memory, compares the file's header with it, and only then reads the tensors."""
-    try:
-        with torch.device("meta"):
-            model = build_model(settings)
-    except UsageError as error:  # settings that exclude each other, which a run would have refused
-        raise FolderError(f"the settings of the model are not valid: {error}") from None
-    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    header = read_header(weights)
-    problems = [f"{name} is missing" for name in expected.keys() - header.keys()]
-    problems += [f"{name} does not belong to this model" for name in header.keys() - expected.keys()]
-    for name in expected.keys() & header.keys():
-        if header[name]["shape"] != expected[name] or header[name]["dtype"] not in _DTYPES:
-            problems.append(f"{name} is {header[name]['dtype']} {header[name]['shape']}, expected {expected[name]}")
-    if problems:
-        raise FolderError(f"{weights} does not fit config.json:", sorted(problems)[:50])
-    try:
-        tensors = load_file(weights)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise FolderError(f"{weights} cannot be read: {error}") from None
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    model.requires_grad_(False)
-    return model.eval()
 
 
 def read_header(path: Path) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,6 @@ from pairloom.version import __version__
 LATER = {
     "chat": "a conversation in the terminal",
     "export": "ONNX, CTranslate2 and the browser",
-    "serve": "the HTTP server",
 }
 """Commands of the plan that no release has yet."""
 

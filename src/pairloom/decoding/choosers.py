@@ -17,28 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pairloom.models.protocol import BOS, EOS, PAD, UNK, pad_to
-
-NEVER = [PAD, UNK, BOS]
-"""No output holds these, unless a prefix forces `<unk>`."""
-
-
-class Sentence(NamedTuple):
-    """One source on its way through the loop."""
-
-    number: int  # its place in the input, from 0; also names its random stream
-    source: Sequence[int]  # without `</s>`
-    prefix: Sequence[int]  # tokens that the output must begin with
-    limit: int  # most steps after the prefix, that of `</s>` included
-
-
-class Hypothesis(NamedTuple):
-    """One output."""
-
-    tokens: list[int]  # without `<s>` and `</s>`, with the prefix
-    score: float  # sum of the model's log-probabilities (natural logarithm), those of prefix and `</s>` included
-    normalised: float  # score / length_penalty
-    finished: bool  # False: it reached the limit without `</s>`, whose probability is then not in the score
+from pairloom.decoding.hypotheses import NEVER, Hypothesis, Sentence, hypothesis
+from pairloom.models.protocol import EOS, PAD, pad_to
 
 
 @dataclass(frozen=True)
@@ -83,15 +63,6 @@ class Chooser(Protocol[AnyProgress]):
     def harvest(self, progress: AnyProgress, sentence: int) -> list[Hypothesis]:
         """The outputs of a finished sentence (its row in `progress`), best first."""
         ...
-
-
-def length_penalty(length: int, alpha: float) -> float:
-    """lp(Y) = (5 + |Y|)^alpha / (5 + 1)^alpha (Wu et al. 2016, arXiv 1609.08144, equation 14).
-
-    |Y| counts `</s>` and a forced prefix, not `<s>`. Others differ: fairseq divides by |Y|^alpha. The coverage penalty
-    of the same equation is left out.
-    """
-    return float(((5 + length) / 6) ** alpha)
 
 
 def start_progress(sentences: Sequence[Sentence], width: int, device: torch.device) -> Progress:
@@ -153,13 +124,6 @@ def record(tokens: Tensor, lengths: Tensor, chosen: Tensor) -> Tensor:
     if int(lengths.max()) >= tokens.shape[1]:
         tokens = pad_to(tokens, 2 * tokens.shape[1])
     return tokens.scatter(1, lengths[:, None, None].expand(-1, 1, chosen.shape[1]), chosen[:, None])
-
-
-def hypothesis(tokens: list[int], score: float, alpha: float) -> Hypothesis:
-    """From the chosen tokens, everything from the first `</s>` on left out."""
-    finished = EOS in tokens
-    kept = tokens[: tokens.index(EOS)] if finished else tokens
-    return Hypothesis(kept, score, score / length_penalty(len(kept) + finished, alpha), finished)
 
 
 @dataclass(frozen=True)

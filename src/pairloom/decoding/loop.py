@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from pairloom.decoding.beam import Beam
-from pairloom.decoding.choosers import AnyProgress, Chooser, Greedy, Hypothesis, Sampling, Sentence
+from pairloom.decoding.choosers import AnyProgress, Chooser, Greedy, Sampling
+from pairloom.decoding.hypotheses import Hypothesis, Sentence, prepare
 from pairloom.decoding.inputs import device_of, evaluating, source_batch
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
-from pairloom.models.protocol import BOS, EOS, PAD, EncoderDecoder, Memory, State, join, select, trim
+from pairloom.models.protocol import BOS, EOS, EncoderDecoder, Memory, State, join, select, trim
 
 
 class Advanced(NamedTuple):
@@ -154,27 +155,3 @@ def chooser_of(settings: DecodingSettings) -> Chooser[Any]:
     if s.beam == 1:
         return Greedy(s.length_penalty, s.no_repeat_ngram)
     return Beam(s.beam, s.nbest, s.length_penalty, s.patience, s.no_repeat_ngram)
-
-
-def prepare(
-    sources: Sequence[Sequence[int]],
-    settings: DecodingSettings,
-    prefixes: Sequence[Sequence[int]] | None,
-    numbers: Sequence[int] | None = None,
-) -> list[Sentence]:
-    """Sources with prefixes and limits. Raises UsageError for prefixes that cannot be."""
-    prefixes = [()] * len(sources) if prefixes is None else prefixes
-    if len(prefixes) != len(sources):
-        raise UsageError(
-            f"{len(sources)} sources but {len(prefixes)} prefixes: give one for each, empty where none is."
-        )
-    wrong = [str(place) for place, prefix in enumerate(prefixes) if {PAD, BOS, EOS} & set(prefix)]
-    if wrong:
-        raise UsageError(
-            f"<pad>, <s> or </s> in the prefix of source {', '.join(wrong[:10])} (counted from 0): leave it out."
-        )
-    names = range(len(sources)) if numbers is None else numbers
-    return [
-        Sentence(number, source, prefix, settings.limit(len(source)))
-        for number, source, prefix in zip(names, sources, prefixes, strict=True)
-    ]

@@ -1,17 +1,21 @@
-"""Models: integers in, integers out. One file each; this dict is all that the rest of the house needs to know."""
+"""Models: integers in, integers out, one file each.
+
+Two literal dicts are all that the rest of the house needs to know: SETTINGS here, kind → type of its settings, which
+needs no torch, and MODELS in `kinds.py`, kind → class.
+"""
 
 from __future__ import annotations
 
-from pairloom.models.attention import AttentionModel
-from pairloom.models.hybrid import HybridModel
-from pairloom.models.protocol import Model
-from pairloom.models.rnn import RNNModel
-from pairloom.models.transformer import TransformerModel
+from pairloom.models.attention_settings import AttentionSettings
+from pairloom.models.hybrid_settings import HybridSettings
+from pairloom.models.rnn_settings import RNNSettings
+from pairloom.models.settings import ModelSettings
+from pairloom.models.transformer_settings import TransformerSettings
 
-MODELS: dict[str, type[Model]] = {
-    "rnn": RNNModel,
-    "attention": AttentionModel,
-    "transformer": TransformerModel,
-    "hybrid": HybridModel,
+SETTINGS: dict[str, type[ModelSettings]] = {
+    "rnn": RNNSettings,
+    "attention": AttentionSettings,
+    "transformer": TransformerSettings,
+    "hybrid": HybridSettings,
 }
-"""kind → class. Each class has a `settings_type` and is made by (settings, source_size, target_size, joint)."""
+"""kind → the type of its settings."""

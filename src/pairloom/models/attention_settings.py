@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from pairloom.models.protocol import ModelSettings
-from pairloom.models.recurrent import Cell
+from pairloom.models.settings import Cell, ModelSettings
 
 Kind = Literal["scaled_dot", "dot", "general", "concat", "additive", "multi_head"]
 

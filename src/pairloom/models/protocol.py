@@ -16,8 +16,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+
+from pairloom.models.settings import ModelSettings
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 """The ids of `<pad> <unk> <s> </s>`, the same in every vocabulary."""
@@ -76,16 +77,6 @@ class EncoderDecoder(Protocol):
         ...
 
 
-class ModelSettings(BaseModel):
-    """Sizes and choices of one kind of model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def summary(self) -> str:
-        """For people, in a few words."""
-        raise NotImplementedError
-
-
 class Model(nn.Module, EncoderDecoder):
     """An `EncoderDecoder` that is a torch module and so has parameters: what the trainer and the folder hold."""
 
@@ -98,6 +89,10 @@ class Model(nn.Module, EncoderDecoder):
     def context(self, memory: Memory) -> Tensor:
         """The source as one vector [B, D]: the state from which the decoder starts, or the mean of the annotations."""
         raise NotImplementedError
+
+    def annotations(self, memory: Memory) -> Tensor | None:
+        """What the encoder says of each source token [B, S, A], which attention averages; None: no such thing."""
+        return None
 
 
 class Batched(Protocol):

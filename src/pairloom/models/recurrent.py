@@ -16,15 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pairloom.models.dropout import Dropout
 from pairloom.models.protocol import State
+from pairloom.models.settings import Cell
 
-Cell = Literal["rnn", "gru", "lstm"]
 CELLS: dict[Cell, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 

@@ -20,44 +20,16 @@ of one batch may be at different positions, since the generation loop refills it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pairloom.models.dropout import Dropout
 from pairloom.models.layers import DecoderLayer, EncoderLayer, initialise_blocks, sinusoids
-from pairloom.models.protocol import PAD, Memory, Model, ModelSettings, State, Step, pad_to
-
-
-class TransformerSettings(ModelSettings):
-    """Sizes and choices of the Transformer. The paper's base model: 512, 2048, 8 heads, 6 + 6 layers, dropout 0.1."""
-
-    size: int = Field(
-        256, ge=2, le=4096, multiple_of=2, description="d, size of embeddings and of every layer's output"
-    )
-    feed_forward: int = Field(1024, ge=1, le=16384, description="units inside each feed-forward layer")
-    heads: int = Field(4, ge=1, le=64, description="N, heads of every attention; a divisor of size")
-    encoder_layers: int = Field(3, ge=1, le=24, description="layers of the encoder")
-    decoder_layers: int = Field(3, ge=1, le=24, description="L, layers of the decoder")
-    norm: Literal["pre", "post"] = Field(
-        "pre", description="layer norm before each sub-layer, or after as in the paper"
-    )
-    dropout: float = Field(0.3, ge=0.0, lt=1.0, description="share of units dropped of embeddings and sub-layers (5.4)")
-    tie: bool = Field(True, description="the output layer shares the target embeddings (3.4)")
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.size % self.heads:
-            raise ValueError(f"size {self.size} cannot be cut into {self.heads} heads: choose a divisor of it")
-        return self
-
-    def summary(self) -> str:
-        """For people, in a few words."""
-        layers = f"{self.encoder_layers} + {self.decoder_layers} layers of {self.size}, {self.heads} heads"
-        return f"{layers}, feed-forward {self.feed_forward}, dropout {self.dropout}"
+from pairloom.models.protocol import PAD, Memory, Model, State, Step, pad_to
+from pairloom.models.transformer_settings import TransformerSettings
 
 
 @dataclass(frozen=True)
@@ -180,6 +152,10 @@ class TransformerModel(Model):
         assert isinstance(memory, TransformerMemory)
         real = memory.mask[:, :, None]
         return (memory.annotations * real).sum(1) / real.sum(1)
+
+    def annotations(self, memory: Memory) -> Tensor:
+        assert isinstance(memory, TransformerMemory)
+        return memory.annotations
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., d] → [..., V]"""

@@ -22,7 +22,7 @@ from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import DataError, UsageError
 from pairloom.learning.settings import TrainingSettings
 from pairloom.metrics.scores import expand
-from pairloom.models import MODELS
+from pairloom.models import SETTINGS
 from pairloom.recipes.shelf import SHELVES, names
 from pairloom.text.columns import parse_columns
 from pairloom.text.tokenizer import Unit
@@ -106,9 +106,9 @@ def check_recipe(content: dict[str, Any], name: str) -> Recipe:
 def _model(recipe: Recipe) -> list[str]:
     if recipe.kind is None:
         return ["model: these are settings of a kind of model, so `kind` is needed"] if recipe.model else []
-    if recipe.kind not in MODELS:
-        return [f"kind: {recipe.kind!r} is no kind of model; allowed: {', '.join(MODELS)}"]
-    return _explained(MODELS[recipe.kind].settings_type, recipe.model, "model.")
+    if recipe.kind not in SETTINGS:
+        return [f"kind: {recipe.kind!r} is no kind of model; allowed: {', '.join(SETTINGS)}"]
+    return _explained(SETTINGS[recipe.kind], recipe.model, "model.")
 
 
 def _training(recipe: Recipe) -> list[str]:

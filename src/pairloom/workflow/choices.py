@@ -11,7 +11,7 @@ from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import explain
 from pairloom.metrics.scores import expand
-from pairloom.models import MODELS
+from pairloom.models import SETTINGS
 from pairloom.recipes.load import BUDGETS, SECTIONS, read_recipe
 from pairloom.workflow.settings import RunSettings
 
@@ -34,8 +34,8 @@ def choose(**given: Any) -> RunSettings:
     except ValidationError as error:
         raise UsageError("\n  ".join(["these settings are not valid:", *explain(error)])) from None
     expand(settings.metrics)
-    if settings.kind not in MODELS:
-        raise UsageError(f"--model {settings.kind} is not there yet; there is: {', '.join(MODELS)}")
+    if settings.kind not in SETTINGS:
+        raise UsageError(f"--model {settings.kind} is not there yet; there is: {', '.join(SETTINGS)}")
     return settings
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pairloom.errors import UsageError
 from pairloom.folder import explain
 from pairloom.learning.settings import TrainingSettings
-from pairloom.models import MODELS
+from pairloom.models import SETTINGS
 from pairloom.text.tokenizer import Unit
 from pairloom.workflow.settings import RunSettings
 
@@ -79,12 +79,12 @@ class Plan:
 
 def make_plan(settings: RunSettings, target_unit: Unit, pairs: int, device: torch.device) -> Plan:
     """Sizes and rates from the kind of symbols and the number of pairs; then what the user set otherwise."""
-    if settings.kind not in MODELS:
-        raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(MODELS)}")
+    if settings.kind not in SETTINGS:
+        raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(SETTINGS)}")
     amount = ("few" if pairs < 20_000 else "many") if target_unit in SYMBOLS else "text"
     size, rates = SIZES[settings.kind][amount], {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
     try:
-        model = MODELS[settings.kind].settings_type.model_validate({**size, **settings.model})
+        model = SETTINGS[settings.kind].model_validate({**size, **settings.model})
         training = TrainingSettings.model_validate(
             {
                 **rates,

@@ -8,12 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 from pairloom.errors import PairloomError
-from pairloom.folder import build_model
 from pairloom.learning.events import Step
 from pairloom.learning.feeding import Feed
 from pairloom.learning.trainer import Trainer
 from pairloom.text.columns import TAB, Columns
 from pairloom.text.pairs import PairSource
+from pairloom.weights import build_model
 from pairloom.workflow.prepare import open_data, prepare
 from pairloom.workflow.settings import RunSettings
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pairloom.errors import DataError, UsageError
-from pairloom.models import MODELS
+from pairloom.models import SETTINGS
 from pairloom.models.protocol import Model
 from pairloom.text.components import BYTE_UNITS, MARK, reserved
 from pairloom.text.files import InputFile, sha256_of
@@ -48,8 +48,8 @@ def fit_vectors(settings: RunSettings, joint: bool) -> RunSettings:
     if set(sizes.values()) != {size}:
         listed = " and ".join(f"{path} has {one}" for path, one in sizes.items())
         raise UsageError(f"the vectors of both sides must be of one size: {listed} numbers")
-    kind = MODELS.get(settings.kind)
-    if kind is not None and "embedding" not in kind.settings_type.model_fields:
+    kind = SETTINGS.get(settings.kind)
+    if kind is not None and "embedding" not in kind.model_fields:
         raise UsageError(f"--vectors: the model {settings.kind} has no embeddings of a size of their own")
     asked = settings.model.get("embedding", size)
     if asked != size:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError
 
 from pairloom.errors import DataError, InterruptedRunError, UsageError
-from pairloom.folder import TOKENIZERS, explain, load_folder, read_settings
+from pairloom.folder import TOKENIZERS, explain, read_settings
 from pairloom.learning.word2vec import END, LEFT_OUT, Learned, Word2VecSettings, learn
 from pairloom.storage import disk_errors
 from pairloom.text.components import MARK
@@ -26,6 +26,7 @@ from pairloom.text.findings import counted
 from pairloom.text.normal import normal_form
 from pairloom.text.tokenizer import Tokenizer, Unit, train_tokenizer
 from pairloom.text.vectors import Neighbour, WordVectors, alike, fits, nearest, read_vectors
+from pairloom.weights import load_folder
 from pairloom.workflow.model import Paths, path_names
 from pairloom.workflow.prepare import StopAskedError
 from pairloom.workflow.signals import stopping
