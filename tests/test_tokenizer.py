@@ -270,7 +270,7 @@ def test_a_file_of_another_unit_or_none_is_refused(tmp_path: Path) -> None:
     KNOWN["bpe"].save(tmp_path / "tokenizer.json")
     with pytest.raises(FolderError, match="tokenizer of unit bpe, but the configuration says jamo"):
         Tokenizer.load(tmp_path / "tokenizer.json", "jamo")
-    with pytest.raises(FolderError, match="none.json is missing"):
+    with pytest.raises(FolderError, match=r"none\.json is missing"):
         Tokenizer.load(tmp_path / "none.json")
 
 

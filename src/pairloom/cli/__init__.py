@@ -18,6 +18,7 @@ from typing import Any
 from pairloom.cli import asking, attending, judging, quickstart, serving, showing, training, vectors
 from pairloom.cli.parser import Command, build, grouped, not_there_yet
 from pairloom.errors import PairloomError, is_out_of_memory
+from pairloom.text.findings import printable
 
 COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("begin", (quickstart.QUICKSTART, training.TRAIN, vectors.VECTORS)),
@@ -87,7 +88,7 @@ def _fail(message: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):  # standard error may be closed: then nobody can be told
         with contextlib.suppress(OSError):
             sys.stdout.flush()  # what was found before the error comes before its message
-        print(f"pairloom: {message}", file=sys.stderr)
+        print(printable(f"pairloom: {message}"), file=sys.stderr)
     return code
 
 
