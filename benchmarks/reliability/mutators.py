@@ -15,10 +15,11 @@ WEIGHTS = "model.safetensors"
 FILES = (*JSON, WEIGHTS, "metrics.jsonl", "README.md", "curve.png", "MANIFEST.sha256")
 ENGINE = ("engine/engine.json", "engine/float32.safetensors", "engine/int8.safetensors")
 
-NUMBERS: tuple[Any, ...] = (0, -1, 1, 2, 10**6, 10**9, 2**31, 2**63, 2**64, 10**300, 0.5, -0.0, 1e308, float("nan"),
-                            float("inf"), float("-inf"))  # fmt: skip
-TEXTS: tuple[Any, ...] = ("", "\0", "../../../etc/passwd", "/etc/passwd", "os.system", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe",
-                          "\ud800", "x" * 100_000, "</s>", "${jndi:ldap://x}", "__import__('os')", "$\\frac{", "<script>")  # fmt: skip
+WHOLE: tuple[Any, ...] = (0, -1, 1, 2, 10**6, 10**9, 2**31, 2**63, 2**64, 10**300)
+NUMBERS: tuple[Any, ...] = (*WHOLE, 0.5, -0.0, 1e308, float("nan"), float("inf"), float("-inf"))
+PATHS: tuple[Any, ...] = ("../../../etc/passwd", "/etc/passwd", "os.system", "${jndi:ldap://x}", "__import__('os')")
+TERMINAL: tuple[Any, ...] = ("\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe", "\0", "\ud800", "$\\frac{", "<script>")
+TEXTS: tuple[Any, ...] = ("", "x" * 100_000, "</s>", *PATHS, *TERMINAL)
 OTHERS: tuple[Any, ...] = (None, True, False, [], {}, [[]], [None] * 1000, {"a": {"b": {}}}, {"": ""})
 
 Mutator = Callable[[Path, random.Random], str]
@@ -67,7 +68,7 @@ def json_value(folder: Path, dice: random.Random) -> str:
         elif what < 0.9 and isinstance(container, dict):
             container[dice.choice(("extra", "\x1b[31m", "", "../x", "__class__", "schema"))] = odd(dice)
         else:
-            container[key] = {"type": "Sequence", "inside": container[key] if key in range(0) else odd(dice)}
+            container[key] = {"type": "Sequence", "inside": odd(dice)}
         done.append(str(key)[:30])
     path.write_text(json.dumps(content), "utf-8", errors="surrogatepass")
     return f"{path.name}: {', '.join(done)}"
@@ -300,8 +301,8 @@ def manifest(folder: Path, dice: random.Random) -> str:
     """A manifest that names what it should not."""
     path = folder / "MANIFEST.sha256"
     lines = path.read_text("utf-8").splitlines()
-    odd_lines = (f"{'0' * 64}  ../../etc/passwd", f"{'0' * 64}  /etc/passwd", "x", "\0" * 100, f"{'0' * 64}  ..", f"{'0' * 64}  .",
-                 lines[0] * 1000, f"{'0' * 64}  a\x1b[2J", f"{'0' * 64}  engine/../../x", f"{'0' * 64}  config.json")  # fmt: skip
+    names = ("../../etc/passwd", "/etc/passwd", "..", ".", "a\x1b[2J", "engine/../../x", "config.json")
+    odd_lines = ("x", "\0" * 100, lines[0] * 1000, *(f"{'0' * 64}  {name}" for name in names))
     kind = dice.randrange(5)
     if kind == 0:
         lines.insert(dice.randrange(len(lines) + 1), dice.choice(odd_lines))

@@ -245,10 +245,11 @@ def read_folder(path: str | Path) -> Folder:
 
 
 def check_files(path: Path, names: Collection[str]) -> None:
-    """Raises FolderError, naming them, for files among `names` that are too large, not as the manifest says, or needed
-    and not in it. What is not checked here is not to be opened."""
+    """Raises FolderError, naming them, for files among `names` that are too large, not as the manifest says, not in it,
+    or needed and missing. What is not checked here is not to be opened."""
     listed = read_manifest(path).keys()
-    findings = [f"{name} is missing" for name in names if name in NEEDED and name not in listed]
+    findings = [f"{name} is missing" for name in names if name in NEEDED and not (path / name).exists()]
+    findings += [f"{name} is not in {MANIFEST}" for name in names if name not in listed and (path / name).exists()]
     for name in names:
         file, largest = path / name, LARGEST_FILES.get(name, LARGEST)
         if name in listed and name != WEIGHTS and file.is_file() and file.stat().st_size > largest:
