@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
-from torch import Tensor, nn
+from torch import Tensor
 
 from pairloom.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from pairloom.errors import FolderError, PairloomError, StorageError
@@ -133,7 +133,7 @@ class Trainer:
             group["lr"] = self._learning_rate()
         feeding = Feeding(share_of_truth(s, self._share_spent()), s.own == "sample", s.label_smoothing)
         found = add_gradients(self.model, batch, feeding, p.largest, self._autocast)
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), s.clip))
+        norm = optimisation.clip_gradient(self.model.parameters(), s.clip)
         wrong = guard.objection(p, s, found.loss / found.tokens, norm)
         if not wrong:
             self.optimizer.step()
