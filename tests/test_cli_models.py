@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from conftest import TINY
 from pairloom.cli.lines import arriving
 from pairloom.decoding.generator import Generator
 from pairloom.errors import DataError
-from pairloom.models.protocol import Step
+from pairloom.models.protocol import Model, Step
 
 # -- generate, score, attend -------------------------------------------------------------------------------------------
 
@@ -189,9 +190,8 @@ def many_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     explain = Generator.explain
 
     def with_heads(self: Generator, *arguments: Any) -> Any:
-        other = Generator(self.folder)
-        other.model = WithHeads(self.model)
-        return explain(other, *arguments)
+        model = cast(Model, WithHeads(self.plain.model))
+        return explain(Generator(replace(self.plain.folder, model=model)), *arguments)
 
     monkeypatch.setattr(Generator, "explain", with_heads)
 
@@ -378,4 +378,5 @@ def test_doctor(ask: Any) -> None:
     (found,) = ask("doctor", "--json").json
     assert found["schema"] == 1
     assert found["threads"] >= 1
-    assert {extra["name"] for extra in found["extras"]} == {"data", "quickstart", "plot"}
+    assert found["engine"] in ("onnx", "torch")
+    assert {extra["name"] for extra in found["extras"]} >= {"data", "fast", "quickstart", "plot"}

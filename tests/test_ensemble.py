@@ -24,7 +24,7 @@ from pairloom.models.attention import AttentionModel, AttentionSettings
 from pairloom.models.ensemble import Ensemble
 from pairloom.models.protocol import BOS, EOS
 from pairloom.text.tokenizer import Tokenizer, train_tokenizer
-from pairloom.weights import ModelFolder, build_model
+from pairloom.weights import ModelFolder, build_model, with_weights
 from pairloom.workflow.model import Model
 from searches import EVERY, EVERY_ID, GREEDY, SAMPLING, assert_same
 from toy import ToyModel, toy_sources
@@ -171,7 +171,7 @@ def folder(path: str, tokenizer: Tokenizer, *, form: Any = "NFC", most: int = 40
     )
     torch.manual_seed(seed)
     generation = {"beam": 2 + seed, "max_length": 9}
-    return ModelFolder(Path(path), settings, tokenizer, tokenizer, generation, {}, build_model(settings).eval())
+    return ModelFolder(Path(path), settings, tokenizer, tokenizer, generation, {}, model=build_model(settings).eval())
 
 
 def test_an_ensemble_is_asked_like_its_first_member_and_reads_as_little_as_the_least() -> None:
@@ -182,6 +182,7 @@ def test_an_ensemble_is_asked_like_its_first_member_and_reads_as_little_as_the_l
     assert generator.folder.members == tuple(members)
     assert [output.cut for output in generator.generate(["abc", "abcdf"], generator.settings())] == [0, 2]
     assert as_one(members[:1]) is members[0]
+    assert isinstance(generator.plain.model, Ensemble)
     assert Model(*members).encode(["abc", "fed"]).shape == (2, 16)
     with pytest.raises(UsageError, match="no folder of a model was given"):
         pairloom.load([])
@@ -218,7 +219,7 @@ def test_seeds_change_the_model_and_not_its_tokens(tiny_pairs: Path, tmp_path: P
         pairloom.train(tiny_pairs, out=tmp_path / str(seed), seed=seed, **quick, **units)
     both = pairloom.load(tmp_path / "1", tmp_path / "2")
     assert len(both.folder.members) == 2
-    first, second = (member.model.state_dict() for member in both.folder.members)
+    first, second = (with_weights(member).model.state_dict() for member in both.folder.members)
     assert not torch.equal(first["combine.weight"], second["combine.weight"])
     listed = pairloom.load([tmp_path / "1", str(tmp_path / "2")])
     np.testing.assert_allclose(both.score([("abc", "cba")]), listed.score([("abc", "cba")]))

@@ -9,26 +9,28 @@ The names below are loaded when they are first used: `import pairloom` is quick 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pairloom.version import __version__
 
 if TYPE_CHECKING:
-    from pairloom.workflow.model import Evaluation, Model, load, train, training
+    from pairloom.workflow.model import Evaluation, Model, load
+    from pairloom.workflow.training import train, training
     from pairloom.workflow.vectors import vectors
 
 __all__ = ["Evaluation", "Model", "__version__", "load", "train", "training", "vectors"]
 
+_PLACES = {
+    **dict.fromkeys(("Evaluation", "Model", "load"), "pairloom.workflow.model"),
+    **dict.fromkeys(("train", "training"), "pairloom.workflow.training"),
+    "vectors": "pairloom.workflow.vectors",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "vectors":
-        from pairloom.workflow.vectors import vectors
-
-        return vectors
-    if name in __all__:
-        from pairloom.workflow import model
-
-        return getattr(model, name)
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'pairloom' has no attribute {name!r}")
 
 

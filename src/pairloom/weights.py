@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 
 from pairloom.errors import FolderError, UsageError
 from pairloom.folder import Folder, FolderSettings, model_settings, read_folder, read_header
+from pairloom.models.ensemble import Ensemble
 from pairloom.models.kinds import MODELS
 from pairloom.models.protocol import Model
 from pairloom.storage import write_file
@@ -22,8 +23,8 @@ _DTYPES = ("F32", "F16", "BF16")
 class ModelFolder(Folder):
     """A model, ready to be asked."""
 
-    model: Model  # in eval mode
-    members: tuple[ModelFolder, ...] = ()  # of an ensemble: path, generation and training are those of the first
+    members: tuple[ModelFolder, ...] = ()
+    model: Model = field(kw_only=True)  # in eval mode
 
 
 def load_folder(path: str | Path) -> ModelFolder:
@@ -32,7 +33,13 @@ def load_folder(path: str | Path) -> ModelFolder:
 
 
 def with_weights(folder: Folder) -> ModelFolder:
-    """The folder with its model."""
+    """The folder with its model; that of an ensemble with its members' models as one."""
+    if isinstance(folder, ModelFolder):
+        return folder
+    if folder.members:
+        members = tuple(with_weights(member) for member in folder.members)
+        together = Ensemble([member.model for member in members]).eval()
+        return ModelFolder(**{**vars(folder), "members": members}, model=together)
     model = build_model_checked(folder.path / "model.safetensors", folder.settings)
     return ModelFolder(**vars(folder), model=model)
 

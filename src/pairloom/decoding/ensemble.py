@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pairloom.errors import FolderError, UsageError
-from pairloom.folder import SideSettings
-from pairloom.models.ensemble import Ensemble
-from pairloom.weights import ModelFolder
+from pairloom.folder import Folder, SideSettings
 
 REMEDY = (
     "these models cannot answer together: at each step an ensemble averages the probabilities of the same tokens.\n"
@@ -17,7 +14,7 @@ REMEDY = (
 )
 
 
-def as_one(folders: Sequence[ModelFolder]) -> ModelFolder:
+def as_one(folders: Sequence[Folder]) -> Folder:
     """One folder as it is; several as an ensemble that is asked as the first one is, and cuts texts where the strictest
     does. Raises FolderError, naming all that differs, for models that do not read and write the same tokens."""
     if not folders:
@@ -34,11 +31,12 @@ def as_one(folders: Sequence[ModelFolder]) -> ModelFolder:
             "target": _strictest([folder.settings.target for folder in folders]),
         }
     )
-    together = Ensemble([folder.model for folder in folders]).eval()
-    return replace(first, settings=settings, model=together, members=tuple(folders))
+    return Folder(
+        first.path, settings, first.source, first.target, first.generation, first.training, members=tuple(folders)
+    )
 
 
-def _differences(first: ModelFolder, other: ModelFolder) -> list[str]:
+def _differences(first: Folder, other: Folder) -> list[str]:
     """What keeps two folders apart, a line each."""
     found = []
     for side, ours, theirs in (("source", first.source, other.source), ("target", first.target, other.target)):

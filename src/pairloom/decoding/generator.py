@@ -1,12 +1,13 @@
 """Text in, text out: a model folder that answers.
 
-    generator = Generator(load_folder("runs/mine"))
+    generator = Generator(read_folder("runs/mine"))
     for output in generator.generate(["...", "..."], DecodingSettings(beam=5)): print(output.text)
 
-Several folders are an ensemble: Generator(load_folder("runs/1"), load_folder("runs/2")).
+Several folders are an ensemble: Generator(read_folder("runs/1"), read_folder("runs/2")).
 
 One output for each input, in the order of the input; a blank input gives an empty output. Nothing is kept between
-calls, so any number of threads can share a generator.
+calls but the model, so any number of threads can share a generator. The model in torch is built when it is first
+needed: importing this imports no torch.
 """
 
 from __future__ import annotations
@@ -14,25 +15,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, cast
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from pairloom.decoding import loop
+from pairloom.decoding.choice import Answering, Engines
 from pairloom.decoding.ensemble import as_one
-from pairloom.decoding.explanation import Array, Explanation
 from pairloom.decoding.hypotheses import Hypothesis
-from pairloom.decoding.inputs import device_of, evaluating, pad_rows, source_batch
-from pairloom.decoding.scoring import TargetScore, score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
-from pairloom.models.protocol import BOS, EOS, EncoderDecoder
+from pairloom.folder import Folder
 from pairloom.text.normal import normal_form
-from pairloom.text.tokenizer import Tokenizer
-from pairloom.weights import ModelFolder
+
+if TYPE_CHECKING:
+    from pairloom.decoding.explanation import Array, Explanation
+    from pairloom.decoding.plain import PlainEngine
+    from pairloom.decoding.replay import Replay
+    from pairloom.decoding.scoring import TargetScore
 
 SAMPLING = ("sample", "temperature", "top_k", "top_p")
 """Settings that only sampling uses."""
+PLAIN = Engines()
+"""Torch answers everything."""
 WINDOW = 32
 """Batches of input that are read ahead, so that sentences of like length can be decoded together."""
 
@@ -65,10 +68,22 @@ class Output:
 class Generator:
     """Asks one model, or several as one."""
 
-    def __init__(self, *folders: ModelFolder) -> None:
-        """Raises FolderError for models that cannot answer together (see `as_one`)."""
+    def __init__(self, *folders: Folder, engines: Engines = PLAIN) -> None:
+        """`engines`: see `choose_engines`. Raises FolderError for models that cannot answer together (see `as_one`)."""
         self.folder = as_one(folders)
-        self.model = cast(EncoderDecoder, self.folder.model)
+        self.engines = engines
+        self._plain: PlainEngine | None = None
+        self._loading = Lock()
+
+    @property
+    def plain(self) -> PlainEngine:
+        """The model in torch, which is built at the first call."""
+        with self._loading:
+            if self._plain is None:
+                from pairloom.decoding.plain import PlainEngine
+
+                self._plain = PlainEngine(self.folder, self.engines.precision, self.engines.threads)
+        return self._plain
 
     def settings(self, **asked: Any) -> DecodingSettings:
         """The folder's own way of being asked, with what the user wants otherwise."""
@@ -99,18 +114,30 @@ class Generator:
         encoded = self.folder.source.encode_all([self._normal(texts[place]) for place in filled])
         most = self.folder.settings.source.max_tokens
         sources = [ids[:most] for ids in encoded]
-        found = loop.generate(
-            self.model,
-            sources,
-            settings=settings,
-            prefixes=[prefix] * len(sources),
-            numbers=[first + place for place in filled],
-        )
+        found = self._search(sources, settings, prefix, [first + place for place in filled])
         outputs = [Output(text) for text in texts]
         for place, ids, hypotheses in zip(filled, encoded, found, strict=True):
             candidates = [self._candidate(hypothesis) for hypothesis in hypotheses]
             outputs[place] = Output(texts[place], candidates, cut=max(0, len(ids) - most))
         return outputs
+
+    def _search(
+        self,
+        sources: list[list[int]],
+        settings: DecodingSettings,
+        prefix: Sequence[int] = (),
+        numbers: Sequence[int] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """The outputs of the sources, by the engine that answers such questions."""
+        prefixes = [prefix] * len(sources) if prefix else None
+        if self.engines.fast is not None and self.engines.answering(settings, prefixes).engine == "onnx":
+            return self.engines.fast.generate(sources, settings, prefixes, numbers)
+        return self.plain.generate(sources, settings, prefixes, numbers)
+
+    def answering(self, settings: DecodingSettings, prefix: str = "") -> Answering:
+        """Which engine answers this, and how. Raises UsageError where the one asked for cannot."""
+        forced = self.folder.target.encode(self._normal(prefix)) if prefix else []
+        return self.engines.answering(settings, [forced] if forced else None)
 
     def _candidate(self, one: Hypothesis) -> Candidate:
         target = self.folder.target
@@ -122,7 +149,7 @@ class Generator:
         """The output of greedy search or sampling piece by piece; the pieces together are the text."""
         ids = self._source_ids(text)
         said, before = [], ""
-        for token in loop.stream(self.model, ids, settings=settings):
+        for token in self.plain.stream(ids, settings):
             said.append(token)
             now = self.folder.target.decode(said)
             if now.startswith(before) and not now.endswith("\ufffd"):  # a character may need several bytes
@@ -136,16 +163,11 @@ class Generator:
             raise UsageError(f"pair {blank[0]} (counted from 0) has a blank side: it has no probability")
         sources = [self._source_ids(source) for source, _ in pairs]
         targets = [self.folder.target.encode(self._normal(target)) for _, target in pairs]
-        return score_targets(self.model, sources, targets, batch=batch)
+        return self.plain.score(sources, targets, batch)
 
     def encode(self, texts: Sequence[str]) -> Array:
         """The context vector of each text, [B, D]."""
-        with evaluating(self.model):
-            device = device_of(self.model)
-            ids = [self._source_ids(text) for text in texts]
-            memory = self.model.encode(*source_batch(ids, device))
-            context = self.folder.model.context(memory)
-        return cast(Array, context.float().cpu().numpy())
+        return self.plain.encode([self._source_ids(text) for text in texts])
 
     def explain(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Explanation:
         """What the model looks at while it says `target` (or, without one, its own output for `text`)."""
@@ -153,45 +175,17 @@ class Generator:
             raise UsageError("there is nothing to explain in a blank text")
         source = self._source_ids(text)
         if target is None:
-            target_ids = loop.generate(self.model, [source], settings=settings or self.settings())[0][0].tokens
+            target_ids = self._search([source], settings or self.settings())[0][0].tokens
         else:
             target_ids = self.folder.target.encode(self._normal(target))
-        with evaluating(self.model):
-            device = device_of(self.model)
-            memory = self.model.encode(*source_batch([source], device))
-            inputs = pad_rows([[BOS, *target_ids]], device)
-            step = self.model.decode(inputs, memory, self.model.start(memory), attention=True)
-            log_probs = self.model.logits(step.hidden[0]).float().log_softmax(1)  # [T, V]
-        if step.attention is None:
-            raise UsageError(f"a model of kind {self.folder.settings.kind!r} has no attention to show")
-        best = log_probs.topk(min(5, log_probs.shape[1]), dim=1)
-        said = [*target_ids, EOS]
-        normal, target_text = self._normal(text), self.folder.target.decode(target_ids)
-        return Explanation(
-            source=normal,
-            text=target_text,
-            source_tokens=[*self.folder.source.tokens(source), "</s>"],
-            tokens=[*self.folder.target.tokens(target_ids), "</s>"],
-            source_spans=[*self.folder.source.offsets(normal)[: len(source)], (len(normal), len(normal))],
-            source_words=[*self.folder.source.spans(normal)[: len(source)], (len(normal), len(normal))],
-            words=self._words(target_text, target_ids),
-            attention=step.attention[0].float().cpu().numpy(),
-            scores=log_probs[torch.arange(len(said)), torch.tensor(said)].tolist(),
-            alternatives=[
-                list(zip(name_tokens(self.folder.target, ids), probabilities, strict=True))
-                for ids, probabilities in zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
-            ],
-            heads=None if step.heads is None else step.heads[0].float().cpu().numpy(),
-        )
+        return self.plain.explain(self._normal(text), source, target_ids)
 
-    def _words(self, text: str, ids: list[int]) -> list[tuple[int, int]]:
-        """The word around each target token; each its own where the model has spelt the text in an unusual way."""
-        target = self.folder.target
-        spans = target.spans(text) if target.encode(text) == ids else []
-        if len(spans) != len(ids):
-            ends = [len(target.decode(ids[: count + 1])) for count in range(len(ids))]
-            spans = list(zip([0, *ends], ends, strict=False))
-        return [*spans, (len(text), len(text))]
+    def replay(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Replay:
+        """The decoding of `text` step by step, and of `target` under teacher forcing beside it if there is one."""
+        if not text.strip():
+            raise UsageError("there is nothing to replay in a blank text")
+        forced = self.folder.target.encode(self._normal(target)) if target and target.strip() else None
+        return self.plain.replay(self._normal(text), self._source_ids(text), forced, settings or self.settings())
 
     def _source_ids(self, text: str) -> list[int]:
         return self.folder.source.encode(self._normal(text))[: self.folder.settings.source.max_tokens]
@@ -199,8 +193,3 @@ class Generator:
     def _normal(self, text: str) -> str:
         form = self.folder.settings.normal_form
         return text if form == "none" else normal_form(form, text)
-
-
-def name_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
-    """The tokens of single ids, by name, the special ones too."""
-    return [tokenizer.tokens([token])[0] for token in ids]

@@ -9,7 +9,8 @@ those of an LSTM as i f o g: the three with a sigmoid side by side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,15 +33,13 @@ def reorder(rows: Array, order: tuple[int, ...]) -> Array:
 # -- the encoder -------------------------------------------------------------------------------------------------------
 
 
-def fold_sequence(cell: Cell, directions: list[Mapping[str, Array]]) -> dict[str, Array]:
+def fold_sequence(cell: Cell, directions: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """One layer of one or two directions, as the operators LSTM, GRU and RNN take it.
 
     `directions` have `weight_ih` [G, E], `weight_hh` [G, H], `bias_ih` and `bias_hh` [G].
     """
     order = ONNX_ORDER[cell]
-    into, again = (
-        np.stack([reorder(one[name], order) for one in directions]) for name in ("weight_ih", "weight_hh")
-    )
+    into, again = (np.stack([reorder(one[name], order) for one in directions]) for name in ("weight_ih", "weight_hh"))
     biases = [[reorder(one[name], order) for name in ("bias_ih", "bias_hh")] for one in directions]
     return {"into": into, "again": again, "biases": np.stack([np.concatenate(two) for two in biases])}
 
@@ -87,7 +86,7 @@ def run_sequence(
     if cell == "lstm":
         outputs, last, memory = graph.ops(kind, *given, outputs=3, hidden_size=hidden, direction=direction)
         return outputs, graph.concat(last, memory, axis=0)
-    more = {"linear_before_reset": 1} if cell == "gru" else {}
+    more: dict[str, Any] = {"linear_before_reset": 1} if cell == "gru" else {}
     outputs, last = graph.ops(kind, *given, outputs=2, hidden_size=hidden, direction=direction, **more)
     return outputs, last
 

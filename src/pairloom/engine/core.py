@@ -139,7 +139,7 @@ class Engine:
             "done": np.full((len(sentences), min(decisive, most * width)), -np.inf, np.float32),
         }
         outputs = session.run(["codes", "scores", "endings", "finished"], inputs)
-        steps = Steps.of(*outputs, layout=self.layout)
+        steps = Steps.of(*outputs, self.layout)
         return trace_beam(steps, limits, self.layout, settings.nbest, alpha)
 
     def session(self, width: int, single: bool) -> Any:

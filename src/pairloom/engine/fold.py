@@ -12,10 +12,9 @@ import numpy as np
 
 from pairloom.engine.cells import STEP_ORDER, fold_sequence, reorder
 from pairloom.engine.layout import Layout
-from pairloom.engine.recurrent_plan import Plan, plan_attention, plan_hybrid, plan_rnn
+from pairloom.engine.recurrent_plan import Plan, plan_attention, plan_rnn
 from pairloom.engine.wire import Array
 from pairloom.models.attention_settings import AttentionSettings
-from pairloom.models.hybrid_settings import HybridSettings
 from pairloom.models.rnn_settings import RNNSettings
 from pairloom.models.settings import Cell
 
@@ -39,7 +38,8 @@ def fold_attention(w: Weights, s: AttentionSettings, layout: Layout) -> dict[str
     embedding = w["target_embedding.weight"] * np.float32(0.3 * s.embedding**0.5)
     arrays = {
         "table": _table(plan, layout, embedding, known, cells[0], by_token),
-        "embedding": w.get("source_embedding.weight", w["target_embedding.weight"]) * np.float32(0.3 * s.embedding**0.5),
+        "embedding": w.get("source_embedding.weight", w["target_embedding.weight"])
+        * np.float32(0.3 * s.embedding**0.5),
         "bridge.weight": w["bridge.weight"].T,
         "bridge.bias": w["bridge.bias"],
     }
@@ -128,7 +128,9 @@ def _reads(
             added["next"] = reorder(_added(plan.cell, cells[layer + 1]), order)
         columns = plan.read(layer)
         found = [added.get(name) for name in columns]
-        filled = [np.zeros(width, np.float32) if b is None else b for b, width in zip(found, columns.values(), strict=True)]
+        filled = [
+            np.zeros(width, np.float32) if b is None else b for b, width in zip(found, columns.values(), strict=True)
+        ]
         arrays[f"read.{layer}.weight"] = np.concatenate([weights[name] for name in columns]).T
         arrays[f"read.{layer}.bias"] = np.concatenate(filled)
     return arrays

@@ -70,8 +70,8 @@ class Graph:
         if isinstance(value, np.generic):
             value = np.array(value)
         elif not isinstance(value, np.ndarray):
-            kinds = {bool: np.bool_, float: np.float32}
-            value = np.array(value, kinds.get(type(value), np.int64))
+            kind = np.bool_ if isinstance(value, bool) else np.float32 if isinstance(value, float) else np.int64
+            value = np.array(value, kind)
         root = self._root
         key = (value.dtype.name, value.shape, value.tobytes())
         if key not in root._constants:
@@ -132,7 +132,8 @@ class Graph:
 
     def size(self, value: Value, axis: int) -> Value:
         """The length of one axis, as a vector of one number."""
-        return self.op("Shape", value, start=axis, **({} if axis == -1 else {"end": axis + 1}))
+        end: dict[str, Any] = {} if axis == -1 else {"end": axis + 1}
+        return self.op("Shape", value, start=axis, **end)
 
     def topk(self, value: Value, count: Given, axis: int) -> tuple[Value, Value]:
         """The largest values, best first, and their places."""

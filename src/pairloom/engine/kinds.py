@@ -18,7 +18,7 @@ from pairloom.models.rnn_settings import RNNSettings
 class AttentionGraph(Recurrent):
     """`models/attention.py`"""
 
-    settings: AttentionSettings = AttentionSettings()
+    settings: AttentionSettings
 
     def encode(self, graph: Graph, source: Value, lengths: Value) -> Memory:
         g, s, plan = graph, self.settings, self.plan
@@ -48,7 +48,7 @@ class AttentionGraph(Recurrent):
 class RNNGraph(Recurrent):
     """`models/rnn.py`"""
 
-    settings: RNNSettings = RNNSettings()
+    settings: RNNSettings
 
     def encode(self, graph: Graph, source: Value, lengths: Value) -> Memory:
         """Only the last states: for each layer [1 or 2, N, H]."""

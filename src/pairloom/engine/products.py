@@ -11,7 +11,7 @@ The arrays of a product called "a": `a.weight` [K, M] and `a.bias` [M] in float3
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Literal
 
 import numpy as np

@@ -27,7 +27,7 @@ class Recurrent:
 
     plan: Plan
     layout: Layout
-    blocks: bool = False  # one row at a time, where products in blocks are faster
+    blocks: bool  # one row at a time, where products in blocks are faster
 
     @property
     def types(self) -> Mapping[str, str]:

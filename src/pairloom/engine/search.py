@@ -183,9 +183,7 @@ def _continuations(
     return values, g.add(g.mul(block, size), g.op("Mod", places, size))
 
 
-def _endings(
-    graph: Graph, layout: Layout, log_probs: Value, scores: Value, survivors: Value, width: int
-) -> Value:
+def _endings(graph: Graph, layout: Layout, log_probs: Value, scores: Value, survivors: Value, width: int) -> Value:
     """[N, W] the scores of the rows that end with this step, being among the W best of all; else minus infinity."""
     g = graph
     ends = g.add(g.reshape(g.slice(log_probs, layout.end, layout.end + 1, axis=1), -1, width), scores)

@@ -22,7 +22,7 @@ def shapes_attention(s: AttentionSettings, source: int, layout: Layout) -> Shape
     """Of the attention model in float32, with so many tokens of the source."""
     plan = plan_attention(s)
     annotation = s.encoder_hidden * (2 if s.bidirectional else 1)
-    shapes = {"embedding": (source, s.embedding)}
+    shapes: Shapes = {"embedding": (source, s.embedding)}
     for layer in range(s.encoder_layers):
         inputs = annotation if layer else s.embedding
         shapes |= _sequence(f"encoder.{layer}", s.cell, 2 if s.bidirectional else 1, inputs, s.encoder_hidden)
@@ -41,14 +41,14 @@ def shapes_attention(s: AttentionSettings, source: int, layout: Layout) -> Shape
 def shapes_rnn(s: RNNSettings, source: int, layout: Layout) -> Shapes:
     """Of the model with the fixed context vector."""
     plan = plan_rnn(s)
-    shapes = {"embedding": (source, s.embedding)}
+    shapes: Shapes = {"embedding": (source, s.embedding)}
     for layer in range(s.layers):
         shapes |= _sequence(f"encoder.{layer}", s.cell, 1, s.hidden if layer else s.embedding, s.hidden)
     return shapes | _decoder(plan, layout, plan.combined)
 
 
 def _decoder(plan: Plan, layout: Layout, combined: int) -> Shapes:
-    shapes = {"table": (layout.length, sum(plan.table.values()))}
+    shapes: Shapes = {"table": (layout.length, sum(plan.table.values()))}
     for layer in range(plan.layers):
         shapes |= _product(f"read.{layer}", plan.hidden, sum(plan.read(layer).values()))
     return shapes | _product("output", combined, layout.length)

@@ -55,16 +55,14 @@ def read_facts(path: Path) -> EngineFacts:
         raise FolderError(f"{place} is not valid:", explain(error)) from None
 
 
-def chosen_precision(path: Path, asked: str) -> Precision:
+def chosen_precision(path: Path, asked: Precision | Literal["auto"]) -> Precision:
     """`asked`, or for auto the default of the folder's engine; float32 where there is no engine."""
-    if asked == "int8" or asked == "float32":
+    if asked != "auto":
         return asked
     return read_facts(path).default if (path / "engine" / "engine.json").is_file() else "float32"
 
 
-def load_arrays(
-    path: Path, settings: FolderSettings, precision: Precision, *, stored: bool = True
-) -> dict[str, Array]:
+def load_arrays(path: Path, settings: FolderSettings, precision: Precision, *, stored: bool = True) -> dict[str, Array]:
     """The arrays of the engine, checked against the settings; `stored`: those that lie in `engine/` if there are any.
     Raises FolderError for a folder they do not fit."""
     model, layout = model_settings(settings), Layout(settings.target.size)

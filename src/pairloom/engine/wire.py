@@ -1,4 +1,4 @@
-"""ONNX models as bytes: the few messages of the ONNX file format that a graph of ours needs, written in protocol buffers.
+"""ONNX models as bytes: the few messages of the file format that a graph of ours needs, written in protocol buffers.
 
 Importing the `onnx` package takes longer than loading a small model and answering with it, so it is not on the way from
 the command to the answer. The tests read everything written here back with that package.

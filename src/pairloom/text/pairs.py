@@ -10,7 +10,7 @@ A pass streams: no more than a piece of a file is in memory. Held-out pairs are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal, NamedTuple
@@ -275,3 +275,13 @@ class HeldOut:
         digest = self._hash.copy()
         digest.update(b"\0" + normal_form("NFC", source).encode("utf-8", "surrogatepass"))
         return int.from_bytes(digest.digest(), "big") < self._limit
+
+
+def questions(pairs: Iterable[tuple[str, str]], merge: bool) -> list[tuple[str, list[str]]]:
+    """Sources with their right answers: each pair by itself, or all pairs of a source together (`merge`)."""
+    if not merge:
+        return [(source, [target]) for source, target in pairs]
+    answers: dict[str, list[str]] = {}
+    for source, target in pairs:
+        answers.setdefault(source, []).append(target)
+    return list(answers.items())

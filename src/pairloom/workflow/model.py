@@ -1,28 +1,30 @@
-"""The face of pairloom in Python: `train`, `load`, `training`, and the `Model` that they give."""
+"""The face of a trained model in Python: `load`, and the `Model` that it gives. `training.py` beside it has `train`.
+
+Importing this imports no torch, and no metrics: both come when they are first needed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from pairloom.decoding.explanation import Explanation
-from pairloom.decoding.generator import Generator, Output
-from pairloom.errors import InterruptedRunError, UsageError
-from pairloom.folder import explain
-from pairloom.metrics import Example, LengthRow, Score, by_length, default_metrics, score, worst
-from pairloom.metrics.scores import expand
+from pairloom.decoding.choice import Answering, Engines, choose_engines
+from pairloom.decoding.generator import PLAIN, Generator, Output
+from pairloom.decoding.settings import DecodingSettings
+from pairloom.errors import UsageError
+from pairloom.folder import Folder, explain, read_folder
 from pairloom.text.columns import Columns, parse_columns, text_part
-from pairloom.text.pairs import PairsSettings, open_pairs
-from pairloom.weights import ModelFolder, load_folder
-from pairloom.workflow import events as ev
-from pairloom.workflow.choices import choose
-from pairloom.workflow.run import questions, run
-from pairloom.workflow.signals import stopping
+from pairloom.text.pairs import PairsSettings, open_pairs, questions
+
+if TYPE_CHECKING:
+    from pairloom.decoding.explanation import Explanation
+    from pairloom.decoding.replay import Replay
+    from pairloom.metrics import Example, LengthRow, Score
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -42,9 +44,10 @@ class Evaluation:
 class Model:
     """A trained model, or several as one. Nothing is kept between calls; threads may share it."""
 
-    def __init__(self, *folders: ModelFolder) -> None:
-        self._generator = Generator(*folders)
-        self.folder = self._generator.folder
+    def __init__(self, *folders: Folder, engines: Engines = PLAIN) -> None:
+        """`engines`: who answers; see `choose_engines`."""
+        self._generator = Generator(*folders, engines=engines)
+        self.folder, self.engines = self._generator.folder, engines
 
     def generate(self, texts: Iterable[str], **settings: Any) -> list[str]:
         """The best output for each text, in order; a blank text gives "". Settings: see `DecodingSettings`."""
@@ -53,6 +56,10 @@ class Model:
     def outputs(self, texts: Iterable[str], prefix: str = "", first: int = 0, **settings: Any) -> Iterator[Output]:
         """The outputs with tokens, scores and n-best candidates, lazily. `first`: see `Generator.generate`."""
         return self._generator.generate(texts, self._settings(settings), prefix, first)
+
+    def answering(self, prefix: str = "", **settings: Any) -> Answering:
+        """Which engine answers with these settings, in what precision, and why not a faster one."""
+        return self._generator.answering(self._settings(settings), prefix)
 
     def stream(self, text: str, **settings: Any) -> Iterator[str]:
         """One output piece by piece, by greedy search (or with `sample=True`)."""
@@ -66,6 +73,13 @@ class Model:
         `explain(...).looking(layer, head)` has the attention of one layer and head, both counted from 1.
         """
         return self._generator.explain(text, target, self._settings(settings))
+
+    def replay(self, text: str, target: str | None = None, **settings: Any) -> Replay:
+        """The decoding step by step: the encoder's states, the ten most probable tokens, the weights, the whole beam.
+
+        With `target`, also how the model reads that one under teacher forcing. Works without attention too.
+        """
+        return self._generator.replay(text, target, self._settings(settings))
 
     def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> list[float]:
         """log P(target | source) of each pair, natural logarithm."""
@@ -110,6 +124,9 @@ class Model:
         **settings: Any,
     ) -> Evaluation:
         """The same for sources with their right answers at hand."""
+        from pairloom.metrics import by_length, default_metrics, score, worst
+        from pairloom.metrics.scores import expand
+
         asked = metrics or self.folder.settings.metrics or default_metrics(self.folder.settings.target.unit)
         names = expand(asked)  # the tables below are of the first one, which `rouge` would not be
         sources, references = [source for source, _ in lines], [list(answers) for _, answers in lines]
@@ -130,7 +147,12 @@ class Model:
         chosen: Columns | None = parse_columns(columns) if columns else own
         return PairsSettings(normal_form=self.folder.settings.normal_form, columns=chosen)
 
-    def _settings(self, given: dict[str, Any]) -> Any:
+    def settings(self, **asked: Any) -> DecodingSettings:
+        """How the model is asked: its folder's own way, with what is asked for otherwise. UsageError, naming what is
+        wrong, for settings that cannot be."""
+        return self._settings(asked)
+
+    def _settings(self, given: dict[str, Any]) -> DecodingSettings:
         try:
             return self._generator.settings(**given)
         except ValidationError as error:
@@ -142,39 +164,14 @@ def path_names(paths: Paths) -> list[str]:
     return [str(paths)] if isinstance(paths, str | Path) else [str(path) for path in paths]
 
 
-def load(*paths: Paths) -> Model:
+def load(*paths: Paths, engine: str = "auto", precision: str = "auto", threads: int | None = None) -> Model:
     """The model in a folder; of several folders, an ensemble: the mean of their probabilities at every step.
 
-    Raises FolderError, naming all that is wrong with a folder, or what keeps the models from answering together.
+    `engine` is auto, torch or onnx, `precision` auto, float32, bfloat16 (torch) or int8 (onnx): auto takes onnx where
+    it is installed and the folder has an `engine/`, in the precision that was found good when that was made.
+
+    Raises UsageError for an engine that cannot be had, and FolderError, naming all that is wrong with a folder, or what
+    keeps the models from answering together.
     """
-    return Model(*(load_folder(path) for some in paths for path in path_names(some)))
-
-
-def training(
-    pairs: Paths,
-    *,
-    out: str | Path,
-    dev: Paths = (),
-    fresh: bool = False,
-    stop: Callable[[], bool] = lambda: False,
-    **settings: Any,
-) -> Iterator[ev.Event]:
-    """A run as a generator of events, to drive from anywhere. Settings: see `RunSettings`; the words of the command."""
-    chosen = choose(pairs=tuple(path_names(pairs)), dev=tuple(path_names(dev)), **settings)
-    return run(chosen, out, fresh=fresh, stop=stop)
-
-
-def train(
-    pairs: Paths, *, out: str | Path, on_event: Callable[[ev.Event], None] | None = None, **settings: Any
-) -> Model:
-    """Trains to the end (or goes on with what is there) and gives the model.
-
-    Ctrl-C and SIGTERM save the state and raise InterruptedRunError; the same call then goes on.
-    """
-    with stopping() as stop:
-        for event in training(pairs, out=out, stop=stop, **settings):
-            if on_event is not None:
-                on_event(event)
-            if isinstance(event, ev.Interrupted):
-                raise InterruptedRunError(event.message, stop.exit_code)
-    return load(out)
+    folders = [read_folder(path) for some in paths for path in path_names(some)]
+    return Model(*folders, engines=choose_engines(folders, engine, precision, threads))

@@ -1,0 +1,88 @@
+"""A server from its start to its end: uvicorn, with a way to end that loses nothing that was accepted.
+
+After SIGTERM (or Ctrl-C) the server says at once that it is not ready, goes on to answer for `grace` seconds, each
+answer with `Connection: close`, then listens no more, answers what it has accepted, and ends; a second signal ends it
+at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from pairloom.errors import UsageError
+from pairloom.server.app import create_app
+from pairloom.server.logs import log
+from pairloom.server.service import Service
+from pairloom.server.settings import ServerSettings
+from pairloom.server.shelf import Shelf
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn, which goes on for a moment after a signal so that nobody runs into a closed door."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, grace: float) -> None:
+        super().__init__(config)
+        self._service, self._grace = service, grace
+        self._ending: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn; and says where it listens."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        places = [server.sockets[0].getsockname() for server in self.servers]
+        log("listening", host=places[0][0], port=places[0][1], models=list(self._service.shelf.models))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal begins the end, the second one is the end."""
+        if self._loop is None or self._service.draining:
+            super().handle_exit(sig, frame)
+            self.force_exit = self._service.draining
+            return
+        self._service.draining = True
+        self._service.meters.draining.set(1)
+        log("draining", signal=signal.Signals(sig).name, seconds=self.config.timeout_graceful_shutdown)
+        self._loop.call_soon_threadsafe(self._loop.call_later, self._grace, self._end)
+
+    def _end(self) -> None:
+        self.should_exit = True
+
+
+def serve(shelf: Shelf, settings: ServerSettings) -> None:
+    """Serves until a signal. Raises UsageError if the address cannot be had."""
+    app = create_app(shelf, settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(settings.drain)),
+        limit_concurrency=settings.connections,
+    )
+    with contextlib.closing(_listen(settings)) as listener:
+        DrainingServer(config, app.state.service, settings.grace).run(sockets=[listener])
+    log("ended")
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    """The socket, bound before anything is started, so that an address in use is said in a sentence."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another with --port"
+        ) from None
+    return listener

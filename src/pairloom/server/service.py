@@ -1,0 +1,251 @@
+"""From a request to its answers: what it costs, whether it is taken in, and the wait for it.
+
+Whoever asks gets an answer, a refusal at once, or, when its time is over, a refusal then. A client that goes away takes
+its work out of the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from fastapi import Request
+
+from pairloom.decoding.generator import Output
+from pairloom.decoding.settings import DecodingSettings
+from pairloom.errors import UsageError
+from pairloom.server.meters import Meters
+from pairloom.server.problems import ProblemError, bad, too_large
+from pairloom.server.queue import Job, WorkQueue
+from pairloom.server.settings import ServerSettings
+from pairloom.server.shelf import Served, Shelf
+from pairloom.server.workers import Answer, Call, Text, Workers
+
+T = TypeVar("T")
+
+
+class Service:
+    """One queue and its workers before all models of a server."""
+
+    def __init__(self, shelf: Shelf, settings: ServerSettings, meters: Meters) -> None:
+        self.shelf, self.settings, self.meters = shelf, settings, meters
+        self.queue = WorkQueue(settings.queue_tokens)
+        self.draining = False
+        self._workers: Workers | None = None
+        meters.watch("pairloom_queue_tokens", "Tokens that wait", lambda: self.queue.load.tokens)
+        meters.watch("pairloom_queue_jobs", "Texts and calls that wait", lambda: self.queue.load.jobs)
+        meters.watch("pairloom_queue_bound_tokens", "Tokens that may wait", lambda: self.queue.bound)
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the workers, inside the running event loop."""
+        post = asyncio.get_running_loop().call_soon_threadsafe
+        self._workers = Workers(self.settings.threads, self.settings.batch, self.queue, self.meters, post)
+
+    async def stop(self, seconds: float) -> None:
+        """Lets the workers finish what waits, at most so long."""
+        self.queue.close()
+        if self._workers is not None:
+            await asyncio.to_thread(self._workers.join, seconds)
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests are welcome."""
+        return self._workers is not None and self._workers.alive() and not self.draining
+
+    # -- what may be asked ---------------------------------------------------------------------------------------------
+
+    def decoding(self, served: Served, **asked: Any) -> DecodingSettings:
+        """The settings asked for, within the limits of the server. Raises ProblemError 400."""
+        limits = self.settings.limits
+        try:
+            settings = served.model.settings(**asked)
+        except UsageError as error:
+            raise bad(str(error)) from None
+        wrong = [
+            f"{name} {value} is more than this server gives ({most})"
+            for name, value, most in (
+                ("beam", settings.beam, limits.beam),
+                ("nbest", settings.nbest, limits.alternatives),
+                ("max_length", settings.max_length or 1, limits.length),
+            )
+            if value > most
+        ]
+        if wrong:
+            raise bad("; ".join(wrong), code="limit")
+        return settings.model_copy(
+            update={"batch": self.settings.batch, "max_length": settings.max_length or limits.length}
+        )
+
+    def streaming(self, served: Served, **asked: Any) -> DecodingSettings:
+        """The same for a stream, which is greedy where nothing else is asked for: a beam is sure only at its end."""
+        if asked.get("beam", 1) > 1:
+            raise bad(
+                f"beam {asked['beam']}: a beam is sure of its words only at the end; stream with beam 1 or sample"
+            )
+        samples = asked.get("sample", served.model.folder.generation.get("sample") and "beam" not in asked)
+        return self.decoding(served, **(asked if samples else {"beam": 1, "nbest": 1, **asked}))
+
+    def check(self, texts: Sequence[str]) -> None:
+        """Raises ProblemError 413 for too many texts or characters."""
+        limits = self.settings.limits
+        if len(texts) > limits.texts:
+            raise too_large(f"{len(texts)} texts, at most {limits.texts} in one request")
+        characters = sum(map(len, texts))
+        if characters > limits.characters:
+            raise too_large(f"{characters:,} characters, at most {limits.characters:,} in one request")
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    async def outputs(
+        self,
+        request: Request,
+        served: Served,
+        texts: Sequence[str],
+        settings: DecodingSettings,
+        *,
+        prefix: str = "",
+        seeded: bool = False,
+    ) -> list[Output]:
+        """One output for each text, in order. `seeded`: the client has named the seed, and gets the draws of it."""
+        self.check(texts)
+        if not texts:
+            return []
+        alone = settings.sample and seeded  # its draws depend on the place in the input: nobody else's texts in there
+        key = (served.name, settings, prefix, object() if alone else None)
+        answers = Answers(len(texts))
+        dropped, until = threading.Event(), self._until()
+        width = max(settings.beam, settings.nbest)
+        jobs = [
+            Job(
+                key,
+                Text(served, text, settings, prefix, place, seeded, answers.give),
+                length,
+                length * width,
+                until,
+                dropped,
+                ordered=alone,
+            )
+            for place, (text, length) in enumerate(zip(texts, served.lengths(texts), strict=True))
+        ]
+        self._take_in(jobs)
+        return await self._wait(request, jobs[0], answers.future)
+
+    async def call(self, request: Request, served: Served, function: Callable[[], T], text: str, width: int = 1) -> T:
+        """The result of `function`, run by a worker alone. `text` and `width` say what it costs."""
+        answers = Answers(1)
+        job = self._call(served, function, text, width, answers)
+        self._take_in([job])
+        return cast(T, (await self._wait(request, job, answers.future))[0])
+
+    async def stream(
+        self, request: Request, served: Served, text: str, settings: DecodingSettings, *, seeded: bool = False
+    ) -> AsyncIterator[str]:
+        """The output piece by piece; a refusal is raised here, before the first of them."""
+        post = asyncio.get_running_loop().call_soon_threadsafe
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        if settings.sample and not seeded:
+            settings = settings.model_copy(update={"seed": secrets.randbits(31)})
+
+        def run() -> None:
+            for piece in served.model.stream(text, **settings.model_dump()):
+                if job.dropped.is_set() or job.deadline <= time.monotonic():
+                    return
+                post(pieces.put_nowait, piece)
+
+        answers = Answers(1)
+        job = self._call(served, run, text, 1, answers)
+        self._take_in([job])
+        answers.future.add_done_callback(lambda _: pieces.put_nowait(None))
+        return self._pieces(pieces, asyncio.create_task(self._wait(request, job, answers.future)))
+
+    @staticmethod
+    async def _pieces(pieces: asyncio.Queue[str | None], ended: asyncio.Task[list[Any]]) -> AsyncIterator[str]:
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            await ended
+        finally:
+            ended.cancel()
+
+    def _call(self, served: Served, function: Callable[[], Any], text: str, width: int, answers: Answers) -> Job:
+        self.check([text])
+        length = served.lengths([text])[0]
+        content = Call(served, function, answers.give)
+        return Job(object(), content, length, length * width, self._until(), threading.Event(), alone=True)
+
+    def _until(self) -> float:
+        return time.monotonic() + self.settings.limits.deadline
+
+    def _take_in(self, jobs: Sequence[Job]) -> None:
+        """Into the queue, all or none. Raises ProblemError: 413 for what never fits, 503 for what does not fit now."""
+        cost = sum(job.cost for job in jobs)
+        if cost > self.queue.bound:
+            raise too_large(f"{cost:,} tokens of work, more than this server's queue holds ({self.queue.bound:,})")
+        if not self.queue.offer(jobs):
+            raise self.overload()
+
+    def overload(self) -> ProblemError:
+        """The refusal of a full queue, with the seconds that its work takes."""
+        seconds = self._workers.pace.seconds(self.queue.tokens) if self._workers else 1.0
+        return ProblemError(
+            self.settings.overload_status, "too much to do just now; try again later", retry_after=seconds
+        )
+
+    async def _wait(self, request: Request, job: Job, answers: asyncio.Future[list[Any]]) -> list[Any]:
+        """The answers; ProblemError when time is over or nobody waits any more, and then nothing more is computed."""
+        gone = asyncio.create_task(disconnected(request))
+        try:
+            seconds = max(0.0, job.deadline - time.monotonic())
+            waiting: set[asyncio.Future[Any]] = {answers, gone}
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if answers.done():
+                return answers.result()
+            answers.cancel()
+            if gone.done():
+                raise ProblemError(499, "the client has gone", code="gone")
+            raise ProblemError(503, "not answered in time; ask for less, or later", code="deadline", retry_after=1)
+        finally:
+            job.dropped.set()
+            gone.cancel()
+
+
+async def disconnected(request: Request) -> None:
+    """Returns when the client has gone away; to be called after the body was read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class Answers:
+    """The answers to the jobs of one request, collected in the event loop."""
+
+    def __init__(self, count: int) -> None:
+        self.future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._found: list[Any] = [None] * count
+        self._missing = count
+
+    def give(self, place: int, answer: Answer) -> None:
+        """One answer; an exception is that of the whole request."""
+        if self.future.done():
+            return
+        if isinstance(answer, Exception):
+            self.future.set_exception(problem_of(answer))
+            return
+        self._found[place] = answer
+        self._missing -= 1
+        if not self._missing:
+            self.future.set_result(self._found)
+
+
+def problem_of(error: Exception) -> Exception:
+    """What a client is told of an error in a worker; a fault of the server stays one."""
+    if isinstance(error, UsageError):
+        return bad(str(error))
+    if isinstance(error, MemoryError):
+        return ProblemError(503, "not enough memory just now; try again later", retry_after=5)
+    return error

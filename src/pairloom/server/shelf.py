@@ -1,0 +1,97 @@
+"""The models of a server under their names, and the languages that each turns into which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from babel import Locale
+
+from pairloom.errors import UsageError
+from pairloom.server.problems import ProblemError
+from pairloom.workflow.model import Model, load
+
+CODE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model that can be asked."""
+
+    name: str
+    model: Model
+    source: str = ""  # the code of its source's language; "": it translates no language
+    target: str = ""
+
+    @property
+    def dialogue(self) -> bool:
+        """Whether it answers lines of dialogue: the run that made it had the task `chat`."""
+        run = self.model.folder.training.get("run")
+        return isinstance(run, dict) and run.get("task") == "chat"
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Source tokens of each text, its end counted, as far as the model reads."""
+        side = self.model.folder.settings.source
+        return [min(len(ids), side.max_tokens) + 1 for ids in self.model.folder.source.encode_all(list(texts))]
+
+
+class Shelf:
+    """All models; the first is the one that is meant when none is named."""
+
+    def __init__(self, models: Sequence[Served]) -> None:
+        self.models = {one.name: one for one in models}
+
+    def find(self, name: str | None) -> Served:
+        """The model of that name. Raises ProblemError 404 for one that is not there."""
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise ProblemError(404, f"no model is called {name!r}; there is: {', '.join(self.models)}", code="no_model")
+        return self.models[name]
+
+
+def open_shelf(paths: Sequence[Path], languages: Sequence[str]) -> Shelf:
+    """Loads every folder under its own name. `languages`: `de:en` for the only model, `NAME=de:en` for one of several.
+
+    Raises FolderError for a folder that is no model, UsageError for names that clash and languages that are none.
+    """
+    names = [path.resolve().name for path in paths]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"two models are called {', '.join(twice)}: a model goes by its folder's name; rename one")
+    given = dict(_named(text, names) for text in languages)
+    return Shelf([_served(name, path, given.get(name)) for name, path in zip(names, paths, strict=True)])
+
+
+def _served(name: str, path: Path, pair: tuple[str, str] | None) -> Served:
+    model = load(path)
+    return Served(name, model, *(pair or _guessed(model.folder.training)))
+
+
+def _named(text: str, names: Sequence[str]) -> tuple[str, tuple[str, str]]:
+    """`NAME=de:en` → (NAME, (de, en))"""
+    name, equal, pair = text.rpartition("=")
+    if not equal:
+        if len(names) > 1:
+            raise UsageError(f"--languages {text}: of which model? NAME={text}, NAME being one of {', '.join(names)}")
+        name = names[0]
+    if name not in names:
+        raise UsageError(f"--languages {text}: no model is called {name!r}; there is: {', '.join(names)}")
+    source, colon, target = pair.partition(":")
+    if not (colon and CODE.fullmatch(source) and CODE.fullmatch(target)):
+        raise UsageError(f"--languages {text}: two codes of languages with a colon between them, such as de:en")
+    return name, (source, target)
+
+
+def _guessed(training: dict[str, Any]) -> tuple[str, str]:
+    """The languages by which the files of the training pairs are called: train.de and train.en are German, English."""
+    files = training.get("files")
+    pairs = files.get("pairs") if isinstance(files, dict) else None
+    if not (isinstance(pairs, list) and len(pairs) == 2 and all(isinstance(name, str) for name in pairs)):
+        return "", ""
+    source, target = (name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[2] for name in pairs)
+    known = source != target and all(code in Locale("en").languages for code in (source, target))
+    return (source, target) if known else ("", "")

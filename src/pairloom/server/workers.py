@@ -1,0 +1,141 @@
+"""The threads that run models: each takes a batch from the queue, answers it, and gives the answers back."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pairloom.decoding.generator import Output
+from pairloom.decoding.settings import DecodingSettings
+from pairloom.server.meters import Meters
+from pairloom.server.queue import Job, WorkQueue
+from pairloom.server.shelf import Served
+
+Answer = Any
+"""An `Output`, the result of a call, or an exception."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text of a request."""
+
+    served: Served
+    text: str
+    settings: DecodingSettings
+    prefix: str
+    place: int  # in its request, from 0
+    seeded: bool  # the client named the seed of its draws
+    give: Callable[[int, Answer], None]  # takes `place` and the answer, in the event loop
+
+
+@dataclass(frozen=True)
+class Call:
+    """Work that is not a text among others."""
+
+    served: Served
+    function: Callable[[], Any]
+    give: Callable[[int, Answer], None]
+
+
+class Pace:
+    """How fast work is done, to tell those who are refused when to come back."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._rate = 0.0  # cost a second of one worker; 0: nothing done yet
+
+    def add(self, cost: int, seconds: float) -> None:
+        """A batch was done."""
+        now = cost / max(seconds, 1e-6)
+        self._rate = now if not self._rate else 0.9 * self._rate + 0.1 * now
+
+    def seconds(self, cost: int) -> float:
+        """How long work of that cost takes all workers."""
+        return cost / (self._rate * self._workers) if self._rate else 1.0
+
+
+class Workers:
+    """Threads over one queue. `post` runs a function in the event loop."""
+
+    def __init__(
+        self, count: int, batch: int, queue: WorkQueue, meters: Meters, post: Callable[[Callable[[], None]], object]
+    ) -> None:
+        self.pace = Pace(count)
+        self._batch, self._queue, self._meters, self._post = batch, queue, meters, post
+        self._threads = [
+            threading.Thread(target=self._work, name=f"pairloom-worker-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def alive(self) -> bool:
+        """Whether every worker is there."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def join(self, seconds: float) -> None:
+        """Waits until the closed queue is empty, at most so long."""
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _work(self) -> None:
+        while batch := self._queue.take(self._batch, self._abandon):
+            began = time.monotonic()
+            answers = self._answers(batch)
+            seconds = time.monotonic() - began
+            self.pace.add(sum(job.cost for job in batch), seconds)
+            self._count(batch, answers, began, seconds)
+            self._deliver(batch, answers)
+
+    def _answers(self, batch: Sequence[Job]) -> list[Answer]:
+        """One answer for each job; what goes wrong is an answer, too."""
+        try:
+            first = batch[0].content
+            if isinstance(first, Call):
+                return [first.function()]
+            return list(self._outputs([job.content for job in batch]))
+        except Exception as error:
+            if len(batch) == 1:
+                return [error]
+            # One text that a model cannot stand must not spoil the answers of others.
+            return [answer for job in batch for answer in self._answers([job])]
+
+    @staticmethod
+    def _outputs(texts: Sequence[Text]) -> list[Output]:
+        first = texts[0]
+        settings = first.settings.model_dump()
+        if first.settings.sample and not first.seeded:  # draws of many clients: each batch from fresh randomness
+            settings["seed"] = secrets.randbits(31)
+        sources = [one.text for one in texts]
+        found = list(first.served.model.outputs(sources, first.prefix, first.place, **settings))
+        if [output.source for output in found] != sources:
+            raise RuntimeError("the model's outputs are not those of the sources")
+        return found
+
+    def _count(self, batch: Sequence[Job], answers: Sequence[Answer], began: float, seconds: float) -> None:
+        name, meters = batch[0].content.served.name, self._meters
+        meters.batch_size.labels(name).observe(len(batch))
+        meters.batch_seconds.labels(name).observe(seconds)
+        for job in batch:
+            meters.wait_seconds.observe(began - job.came)
+        meters.tokens.labels(name, "read").inc(sum(job.length for job in batch))
+        written = sum(len(one.tokens) + 1 for a in answers if isinstance(a, Output) for one in a.candidates[:1])
+        meters.tokens.labels(name, "written").inc(written)
+
+    def _deliver(self, batch: Sequence[Job], answers: Sequence[Answer]) -> None:
+        """All answers of a batch in one step of the event loop."""
+
+        def give() -> None:
+            for job, answer in zip(batch, answers, strict=True):
+                place = job.content.place if isinstance(job.content, Text) else 0
+                job.content.give(place, answer)
+
+        self._post(give)
+
+    def _abandon(self, job: Job) -> None:
+        self._meters.abandoned.inc()
