@@ -51,8 +51,7 @@ def test_the_stored_engine_is_the_one_that_was_checked(with_engine: Path) -> Non
     sources = folder.source.encode_all(["abc", "h", "gfe"])
     for precision in ("float32", "int8"):
         stored, fresh = (
-            Engine.load(with_engine, folder.settings, precision=precision, stored=stored)  # type: ignore[arg-type]
-            for stored in (True, False)
+            Engine.load(with_engine, folder.settings, precision=precision, stored=stored) for stored in (True, False)
         )
         settings = DecodingSettings(beam=3, nbest=2)
         assert_same(stored.generate(sources, settings), fresh.generate(sources, settings))
