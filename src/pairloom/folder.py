@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -231,12 +231,11 @@ def read_folder(path: str | Path) -> Folder:
     check_files(path, [name for name in SEALED if name != WEIGHTS])
     settings = read_settings(path)
     model_settings(settings)
-    weights, sides = size_of_weights(path), (settings.source, settings.target)
-    if max(side.size for side in sides) > weights // 2:  # a model has at least one number of two bytes for an entry
+    weights = size_of_weights(path)
+    if max(settings.source.size, settings.target.size) > weights // 2:  # at least one number of two bytes for an entry
         raise FolderError(f"{path}: {WEIGHTS} has {weights:,} bytes, too few for the vocabularies of config.json")
-    source, target = (
-        Tokenizer.load(path / name, one.unit, one.size) for name, one in zip(TOKENIZERS, sides, strict=True)
-    )
+    source = _tokenizer(path, "source", settings.source)
+    target = source if settings.joint and _same_files(path) else _tokenizer(path, "target", settings.target)
     source, target = with_feature_ids(source, target, settings.source.features, joint=settings.joint)
     for side, tokenizer, expected in (("source", source, settings.source), ("target", target, settings.target)):
         if tokenizer.size != expected.size:
@@ -244,16 +243,23 @@ def read_folder(path: str | Path) -> Folder:
     return Folder(path, settings, source, target, read_json(path / "generation.json"), read_training(path))
 
 
-def check_files(path: Path, names: Collection[str]) -> None:
+def check_files(
+    path: Path,
+    names: Collection[str],
+    needed: Collection[str] = NEEDED,
+    largest: Mapping[str, int] = LARGEST_FILES,  # bytes
+) -> None:
     """Raises FolderError, naming them, for files among `names` that are too large, not as the manifest says, not in it,
     or needed and missing. What is not checked here is not to be opened."""
+    if path.is_symlink() and path.name == "engine":
+        raise FolderError(f"{path} is a link; a folder of a model has none")
     listed = read_manifest(path).keys()
-    findings = [f"{name} is missing" for name in names if name in NEEDED and not (path / name).exists()]
+    findings = [f"{name} is missing" for name in names if name in needed and not (path / name).exists()]
     findings += [f"{name} is not in {MANIFEST}" for name in names if name not in listed and (path / name).exists()]
     for name in names:
-        file, largest = path / name, LARGEST_FILES.get(name, LARGEST)
-        if name in listed and name != WEIGHTS and file.is_file() and file.stat().st_size > largest:
-            findings.append(f"{name} is larger than the {largest:,} bytes that such a file can have")
+        file, most = path / name, largest.get(name, LARGEST)
+        if name in listed and name != WEIGHTS and file.is_file() and file.stat().st_size > most:
+            findings.append(f"{name} is larger than the {most:,} bytes that such a file can have")
     findings = findings or check_manifest(path, names)
     if findings:
         raise FolderError(f"{path} is damaged:", findings)
@@ -273,6 +279,16 @@ def size_of_weights(path: Path) -> int:
     if file.is_symlink() or not file.is_file():
         raise FolderError(f"{path} is damaged:", [f"{WEIGHTS} is missing"])
     return file.stat().st_size
+
+
+def _tokenizer(path: Path, side: str, settings: SideSettings) -> Tokenizer:
+    return Tokenizer.load(path / f"tokenizer.{side}.json", settings.unit, settings.size)
+
+
+def _same_files(path: Path) -> bool:
+    """Whether both tokenizers are one, as with a joint vocabulary: then it is built once."""
+    first, second = (path / name for name in TOKENIZERS)
+    return first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
 
 
 def with_feature_ids(

@@ -91,7 +91,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as work:
             pairs = Path(work) / "pairs.tsv"
             pairs.write_text(rows(name), "utf-8")
-            run = {"steps": 500, "threads": 1, "precision": "float32", "training": {"learning_rate": 0.02}}
+            run: dict[str, Any] = {
+                "steps": 500,
+                "threads": 1,
+                "precision": "float32",
+                "training": {"learning_rate": 0.02},
+            }
             model = pairloom.train(pairs, out=place / name, **run, **settings)
         (place / name / ".lock").unlink(missing_ok=True)
         sources = [source for source, _ in texts(name)[::10]] + ["", "</s> x"]
