@@ -47,7 +47,7 @@ FAULTS = (
     Fault("rename: broken disk (EIO)", RENAME, errno.EIO),
     Fault("rename: no room for ever (ENOSPC)", RENAME, errno.ENOSPC, for_ever=True),
 )
-CASE = Case("rnn, steps", "rnn", ("--steps", "44", "--precision", "float32"))
+CASE = Case("rnn, steps", "rnn", ("--steps", "24", "--precision", "float32"))
 
 
 def with_shim(work: Path) -> None:

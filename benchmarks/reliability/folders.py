@@ -34,7 +34,7 @@ QUIET = {
     *("os.listdir", "os.scandir", "glob.glob", "pathlib.Path.glob", "pathlib.Path.rglob", "builtins.id", "time.sleep"),
     *("exec", "compile", "import", "marshal.loads", "code.__new__", "object.__getattr__", "object.__setattr__"),
     *("object.__delattr__", "sys._getframe", "sys._current_frames", "sys.excepthook", "sys.unraisablehook"),
-    *("gc.get_objects", "ctypes.dlsym", "ctypes.dlsym/handle", "ctypes.call_function", "array.__new__"),
+    *("gc.get_objects", "ctypes.dlsym", "ctypes.dlsym/handle", "ctypes.call_function", "array.__new__", "mmap.__new__"),
 }
 """Events that touch nothing outside, or that every Python program has (importing its own modules runs their code)."""
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -140,7 +140,7 @@ def allowed(path: str, folder: Path, lines: Path) -> bool:
     return path.endswith((".py", ".pyc", ".so", ".ttf", ".otf")) and path.startswith(homes)
 
 
-def watched(folder: Path, lines: Path, report: int) -> None:
+def watched(folder: Path, lines: Path, number: int, report: int) -> None:
     """In the child: asks the folder everything while a hook watches; the findings as JSON into the pipe `report`."""
     events: list[str] = []
 
@@ -160,8 +160,7 @@ def watched(folder: Path, lines: Path, report: int) -> None:
         else:
             events.append(event)
 
-    place = os.memfd_create("said")
-    os.dup2(place, 1)
+    os.dup2(os.memfd_create("said"), 1)
     error_place = os.memfd_create("errors")
     os.dup2(error_place, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
@@ -171,8 +170,8 @@ def watched(folder: Path, lines: Path, report: int) -> None:
     before = status("VmRSS")
     sys.addaudithook(hook)
     took, walls, codes = [], [], []
-    for number, command in enumerate(commands(folder, lines)):
-        if number > 3 and codes[1]:
+    for place, command in enumerate(commands(folder, lines, number)):
+        if place > 2 and codes[1]:
             break
         began, clock = time.process_time(), time.perf_counter()
         codes.append(main([str(word) for word in command]))
@@ -194,12 +193,13 @@ def watched(folder: Path, lines: Path, report: int) -> None:
     os.write(report, json.dumps(found).encode())
 
 
-def commands(folder: Path, lines: Path) -> list[tuple[object, ...]]:
-    """What a stranger's folder is asked; the last two only if the second is answered."""
-    generate = ("generate", folder, lines, "--threads", 1)
-    fast = [(*generate, "--engine", "onnx", "--precision", precision) for precision in ("int8", "float32")]
+def commands(folder: Path, lines: Path, number: int) -> list[tuple[object, ...]]:
+    """What stranger `number` is asked; of a fifth of them more, if the second is answered."""
+    generate = ("generate", folder, lines, "--threads", 1, "--max-length", 12)
+    fast = (*generate, "--engine", "onnx", "--precision", ("int8", "float32")[number % 2])
     plain = (*generate, "--engine", "torch")
-    return [("show", folder), plain, *fast, (*plain, "--sample"), ("attend", folder, "abc")]
+    more = [(*plain, "--sample"), ("attend", folder, "abc", "--engine", "torch")] if number % 5 == 0 else []
+    return [("show", folder), plain, fast, *more]
 
 
 def asked_once(folder: Path, lines: Path) -> None:
@@ -207,7 +207,7 @@ def asked_once(folder: Path, lines: Path) -> None:
     from pairloom.cli import main
 
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        for command in commands(folder, lines):
+        for command in (*commands(folder, lines, 0), *commands(folder, lines, 5)):
             main([str(word) for word in command])
 
 
@@ -217,7 +217,7 @@ def status(name: str) -> int:
     return int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE)[1])  # type: ignore[index]
 
 
-def ask(folder: Path, lines: Path) -> dict[str, Any]:
+def ask(folder: Path, lines: Path, number: int) -> dict[str, Any]:
     """Forks, watches, and gives what was found; a child that hangs or dies gives that."""
     read, write = os.pipe()
     pid = os.fork()
@@ -226,7 +226,7 @@ def ask(folder: Path, lines: Path) -> dict[str, Any]:
         try:
             os.close(read)
             signal.alarm(30)
-            watched(folder, lines, write)
+            watched(folder, lines, number, write)
             code = 0
         finally:
             os._exit(code)
@@ -275,13 +275,13 @@ def main() -> None:
     for base in bases:
         asked_once(base.resolve(), lines)
     for base in bases:  # the hook itself must be content with a sound folder
-        found = ask(base.resolve(), lines)
+        found = ask(base.resolve(), lines, 0)
         used = f"{max(found['seconds']):.2f} s, {found['megabytes']:.0f} MB"
         print(f"sound {base.name}: {findings(found)}, {used}, {found['codes']}")
     for number in range(given.count) if given.only is None else [given.only]:
         dice = random.Random(given.seed * 1_000_003 + number)
         names, done = mutated(bases, folder, dice)
-        found = ask(folder, lines)
+        found = ask(folder, lines, number)
         problems = findings(found) + ([f"the canary {canary} was made"] if canary.exists() else [])
         counts.update(names)
         outcomes["answered" if found.get("codes", [4])[1] == 0 else "refused"] += 1
