@@ -38,6 +38,7 @@ QUIET = {
 }
 """Events that touch nothing outside, or that every Python program has (importing its own modules runs their code)."""
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+TIMED = re.compile(r"on the wall$|ended with -14$")
 TEXTS = ("abc", "", "</s>", "가나다", "hgfedcba", "\u202e\x1b[31mx")
 
 
@@ -271,7 +272,7 @@ def main() -> None:
     folder, canary = work / "stranger" / "model", work / "stranger" / "canary"
     canary.unlink(missing_ok=True)
     counts, outcomes, bad = Counter[str](), Counter[str](), list[str]()
-    slowest, largest, began = 0.0, 0.0, time.monotonic()
+    slowest, largest, again, began = 0.0, 0.0, 0, time.monotonic()
     for base in bases:
         asked_once(base.resolve(), lines)
     for base in bases:  # the hook itself must be content with a sound folder
@@ -282,6 +283,8 @@ def main() -> None:
         dice = random.Random(given.seed * 1_000_003 + number)
         names, done = mutated(bases, folder, dice)
         found = ask(folder, lines, number)
+        while all(map(TIMED.search, findings(found))) and findings(found) and again < 20:
+            again, found = again + 1, ask(folder, lines, number)  # was the machine halted, or is it the folder?
         problems = findings(found) + ([f"the canary {canary} was made"] if canary.exists() else [])
         counts.update(names)
         outcomes["answered" if found.get("codes", [4])[1] == 0 else "refused"] += 1
@@ -298,6 +301,7 @@ def main() -> None:
         "folders": given.count,
         "outcomes": dict(outcomes),
         "mutations": dict(counts.most_common()),
+        "asked_again_for_time": again,
         "findings": bad,
         "slowest_seconds": round(slowest, 2),
         "largest_megabytes_over_base": round(largest),
