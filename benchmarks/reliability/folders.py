@@ -258,6 +258,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=1000, help="no longer than this")
     parser.add_argument("--only", type=int, help="this one alone, and what it says")
     given = parser.parse_args()
     work = given.work.resolve()
@@ -272,7 +273,7 @@ def main() -> None:
     folder, canary = work / "stranger" / "model", work / "stranger" / "canary"
     canary.unlink(missing_ok=True)
     counts, outcomes, bad = Counter[str](), Counter[str](), list[str]()
-    slowest, largest, again, began = 0.0, 0.0, 0, time.monotonic()
+    slowest, largest, again, done_of, began = 0.0, 0.0, 0, 0, time.monotonic()
     for base in bases:
         asked_once(base.resolve(), lines)
     for base in bases:  # the hook itself must be content with a sound folder
@@ -280,6 +281,8 @@ def main() -> None:
         used = f"{max(found['seconds']):.2f} s, {found['megabytes']:.0f} MB"
         print(f"sound {base.name}: {findings(found)}, {used}, {found['codes']}")
     for number in range(given.count) if given.only is None else [given.only]:
+        if time.monotonic() - began > 60 * given.minutes:
+            break
         dice = random.Random(given.seed * 1_000_003 + number)
         names, done = mutated(bases, folder, dice)
         found = ask(folder, lines, number)
@@ -287,6 +290,7 @@ def main() -> None:
             again, found = again + 1, ask(folder, lines, number)  # was the machine halted, or is it the folder?
         problems = findings(found) + ([f"the canary {canary} was made"] if canary.exists() else [])
         counts.update(names)
+        done_of += 1
         outcomes["answered" if found.get("codes", [4])[1] == 0 else "refused"] += 1
         slowest, largest = max(slowest, *found.get("seconds", [0.0])), max(largest, found.get("megabytes", 0.0))
         if problems:
@@ -298,7 +302,7 @@ def main() -> None:
         if number % 500 == 499:
             print(f"{number + 1}: {dict(outcomes)}, {slowest:.2f} s, {largest:.0f} MB, {len(bad)} findings", flush=True)
     facts = {
-        "folders": given.count,
+        "folders": done_of,
         "outcomes": dict(outcomes),
         "mutations": dict(counts.most_common()),
         "asked_again_for_time": again,
