@@ -138,8 +138,8 @@ class Engine:
             "best": np.array([settings.nbest - 1]),
             "done": np.full((len(sentences), min(decisive, most * width)), -np.inf, np.float32),
         }
-        outputs = session.run(["codes", "scores", "endings", "finished"], inputs)
-        steps = Steps.of(*outputs, self.layout)
+        codes, scores, endings, finished = session.run(["codes", "scores", "endings", "finished"], inputs)
+        steps = Steps.of(codes, scores, endings, finished, self.layout)
         return trace_beam(steps, limits, self.layout, settings.nbest, alpha)
 
     def session(self, width: int, single: bool) -> Any:

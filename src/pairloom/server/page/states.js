@@ -48,6 +48,7 @@ export function stateRows(states, tokens, unit, weights) {
 const number = (share) => el("span", { class: "number" }, share < 0.005 ? "" : percent(share));
 
 const [WIDE, HIGH, EDGE] = [420, 230, 34];
+const MOST_NAMES = 16; // with more points only those that matter now are named
 
 /** The states as points; the context vector of this step pulled to them by its weights, those before as a trail. */
 export function plane(states, tokens, unit, weights, before) {
@@ -61,6 +62,8 @@ export function plane(states, tokens, unit, weights, before) {
   const at = ([x, y]) => [toX(x), HIGH - toY(y)];
   const places = states.places.map(at);
   const [cx, cy] = at(mean(states.places, weights));
+  const label = (s) => named(tokens[s], unit).text;
+  const said = (s) => tokens.length <= MOST_NAMES || weights[s] >= 0.05;
   const trail = before.map((earlier) => at(mean(states.places, earlier)));
   return svg(
     "svg",
@@ -69,8 +72,8 @@ export function plane(states, tokens, unit, weights, before) {
     ...places.map(([x, y], s) =>
       svg("line", { class: "pull", x1: cx, y1: cy, x2: x, y2: y, "stroke-width": 7 * weights[s], "stroke-opacity": 0.75 }),
     ),
-    ...places.map(([x, y]) => svg("circle", { class: "state", cx: x, cy: y, r: 3.5 })),
-    ...places.map(([x, y], s) => svg("text", { x, y: y - 8 }, named(tokens[s], unit).text)),
+    ...places.map(([x, y], s) => svg("circle", { class: "state", cx: x, cy: y, r: 3.5 }, svg("title", {}, label(s)))),
+    ...places.map(([x, y], s) => (said(s) ? svg("text", { x, y: y - 8 }, label(s)) : null)),
     svg("circle", { class: "context", cx, cy, r: 7 }),
   );
 }
