@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
@@ -91,6 +91,7 @@ def choose_engines(
         from pairloom.engine import Engine
 
         (folder,) = folders
+        precision = cast(Literal["auto", "float32", "int8"], precision)
         fast = Engine.load(folder.path, folder.settings, precision=precision, threads=threads or cores())
         return Engines(fast, required, threads=threads)
     if required:
