@@ -15,7 +15,8 @@ from pairloom.decoding import loop
 from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.engine.core import Engine
-from pairloom.engine.stored import INT8, WEIGHTS, EngineFacts, load_arrays, read_facts
+from pairloom.engine.stored import INT8, EngineFacts, load_arrays, read_facts
+from pairloom.folder import WEIGHTS
 from pairloom.models.protocol import EncoderDecoder
 from pairloom.storage import file_hash, new_directory, replace_files
 from pairloom.weights import ModelFolder
