@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pairloom.engine import encoders
+from pairloom.engine import encoders, transformer
 from pairloom.engine.attending import keys_and_values
 from pairloom.engine.graph import Graph, Value
 from pairloom.engine.products import product
 from pairloom.engine.protocol import Memory, State
 from pairloom.engine.recurrent import Recurrent
 from pairloom.models.attention_settings import AttentionSettings
+from pairloom.models.hybrid_settings import HybridSettings
 from pairloom.models.rnn_settings import RNNSettings
 
 
@@ -20,7 +21,7 @@ class AttentionGraph(Recurrent):
 
     settings: AttentionSettings
 
-    def encode(self, graph: Graph, source: Value, lengths: Value) -> Memory:
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
         g, s, plan = graph, self.settings, self.plan
         annotations, last = encoders.read(g, s.cell, s.encoder_layers, source, lengths)
         annotations = g.transpose(annotations, 1, 0, 2)  # [N, S, A]
@@ -50,7 +51,7 @@ class RNNGraph(Recurrent):
 
     settings: RNNSettings
 
-    def encode(self, graph: Graph, source: Value, lengths: Value) -> Memory:
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
         """Only the last states: for each layer [1 or 2, N, H]."""
         g, s = graph, self.settings
         if s.reverse_source:  # all but the `</s>` at the end
@@ -64,3 +65,27 @@ class RNNGraph(Recurrent):
         hidden = [g.gather(states, 0) for states in last]
         cell = [g.gather(states, 1) for states in last] if self.plan.cell == "lstm" else []
         return self.begin(g, hidden, cell, memory)
+
+
+@dataclass(frozen=True)
+class HybridGraph(Recurrent):
+    """`models/hybrid.py`"""
+
+    settings: HybridSettings
+
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
+        g, s = graph, self.settings
+        layers = transformer.Layers(s.size, s.heads, before=True)
+        annotations, mask = transformer.encode(g, layers, s.encoder_layers, source, lengths)
+        memory = keys_and_values(g, self.plan, annotations, product(g, annotations, "memory", rows=False))
+        memory["mask"] = g.op("Unsqueeze", mask, [1])  # [N, 1, S]
+        real = g.op("Unsqueeze", g.op("Exp", mask), [2])  # 1 at a real token, 0 at padding
+        total = g.op("ReduceSum", g.mul(annotations, real), [1], keepdims=0)
+        memory["mean"] = g.op("Div", total, g.op("Unsqueeze", g.cast(lengths, "float32"), [1]))  # [N, d]
+        return memory
+
+    def start(self, graph: Graph, memory: Memory) -> State:
+        g, plan = graph, self.plan
+        both = g.op("Tanh", product(g, memory["mean"], "bridge"))
+        parts = g.split(both, [plan.hidden] * (2 * plan.layers), axis=1)
+        return self.begin(g, parts[: plan.layers], parts[plan.layers :], memory)

@@ -6,7 +6,6 @@ the vocabulary (see `layout.py`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from pairloom.engine.graph import Graph, Value
@@ -14,7 +13,7 @@ from pairloom.engine.graph import Graph, Value
 Memory = dict[str, Value]
 """What no step changes. The sentences are on axis 0: nothing of it is ever copied for the rows of a beam."""
 State = dict[str, Value]
-"""What each step changes. The rows are on axis 0."""
+"""What each step changes, in float32. The rows are on axis 0, but for what `by_sentence` names."""
 
 
 class Spoken(NamedTuple):
@@ -28,8 +27,8 @@ class Spoken(NamedTuple):
 class GraphModel(Protocol):
     """One kind of model."""
 
-    def encode(self, graph: Graph, source: Value, lengths: Value) -> Memory:
-        """Ids [N, S] with `</s>`, and how many of each sentence are real (int32 [N])."""
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
+        """Ids [N, S] with `</s>`, how many of each sentence are real (int32 [N]), and the most steps that follow."""
         ...
 
     def start(self, graph: Graph, memory: Memory) -> State:
@@ -41,6 +40,6 @@ class GraphModel(Protocol):
         ...
 
     @property
-    def types(self) -> Mapping[str, str]:
-        """The data types in the state that are not float32."""
+    def by_sentence(self) -> frozenset[str]:
+        """The parts of the state that have the sentences on axis 0, and stay where they are when rows change places."""
         ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pairloom.engine import cells
 from pairloom.engine.attending import Look, look
@@ -29,9 +30,7 @@ class Recurrent:
     layout: Layout
     blocks: bool  # one row at a time, where products in blocks are faster
 
-    @property
-    def types(self) -> Mapping[str, str]:
-        return {}
+    by_sentence: ClassVar[frozenset[str]] = frozenset()
 
     # -- the state -----------------------------------------------------------------------------------------------------
 

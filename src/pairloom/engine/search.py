@@ -27,10 +27,9 @@ LOWEST = np.float32(-3e38)
 """Below every score, above minus infinity."""
 
 
-def greedy(graph: Graph, model: GraphModel, layout: Layout, memory: Memory) -> None:
-    """Inputs: limits [N], quorum [1]. Outputs: tokens [T, N] by position and gains [T, N], their log-probabilities."""
+def greedy(graph: Graph, model: GraphModel, layout: Layout, memory: Memory, limits: Value, most: Value) -> None:
+    """Input: quorum [1]. Outputs: tokens [T, N] by position and gains [T, N], their log-probabilities."""
     g = graph
-    limits = g.input("limits", "int64", ("sentences",))
     quorum = g.input("quorum", "int64", ("one",))
     state = model.start(g, memory)
     first = g.op("Expand", np.array([layout.positions[BOS]]), g.size(limits, 0))
@@ -46,8 +45,8 @@ def greedy(graph: Graph, model: GraphModel, layout: Layout, memory: Memory) -> N
         return on, {**spoken.state, "token": token, "end": end}, {"tokens": token, "gains": gain}
 
     carried = {**state, "token": first, "end": limits}
-    types = {**model.types, "token": "int64", "end": "int64"}
-    _, collected = g.loop(g.op("ReduceMax", limits, keepdims=0), carried, types, body)
+    types = {"token": "int64", "end": "int64"}
+    _, collected = g.loop(most, carried, types, body)
     g.output("tokens", collected["tokens"], "int64", ("steps", "sentences"))
     g.output("gains", collected["gains"], "float32", ("steps", "sentences"))
 
@@ -71,10 +70,12 @@ def _less_than(graph: Graph, quorum: Value, finished: Value) -> Value:
     return graph.op("Less", done, graph.op("Squeeze", quorum))
 
 
-def beam(graph: Graph, model: GraphModel, layout: Layout, memory: Memory, width: int) -> None:
+def beam(
+    graph: Graph, model: GraphModel, layout: Layout, memory: Memory, limits: Value, most: Value, width: int
+) -> None:
     """Inputs:
 
-    limits [N], quorum [1]
+    quorum [1]
     penalties [T]     the length penalty of 1, 2, ... tokens
     final [N, 1]      that of the limits
     best [1]          which of the finished hypotheses a live one must be able to beat: nbest - 1
@@ -88,7 +89,6 @@ def beam(graph: Graph, model: GraphModel, layout: Layout, memory: Memory, width:
     finished [T, N]   the sentence needs no further step
     """
     g = graph
-    limits = g.input("limits", "int64", ("sentences",))
     quorum = g.input("quorum", "int64", ("one",))
     given = {
         "limits": g.op("Unsqueeze", limits, [1]),
@@ -101,7 +101,7 @@ def beam(graph: Graph, model: GraphModel, layout: Layout, memory: Memory, width:
     rows = g.op("Range", 0, g.op("Squeeze", g.size(limits, 0)), 1)  # [N]
     given["first"] = g.op("Unsqueeze", g.mul(rows, width), [1])  # [N, 1] the first row of each sentence
     repeated = g.reshape(g.op("Expand", g.op("Unsqueeze", rows, [1]), [1, width]), -1)
-    state = {name: g.gather(value, repeated) for name, value in model.start(g, memory).items()}
+    state = _moved(g, model, model.start(g, memory), repeated)
     opening = np.full((1, width), -np.inf, np.float32)
     opening[0, 0] = 0  # all rows begin alike: only the first one counts
     start = {
@@ -111,12 +111,17 @@ def beam(graph: Graph, model: GraphModel, layout: Layout, memory: Memory, width:
         "done": done,
     }
     body = _beam_body(model, layout, memory, state, given, width)
-    types = {**model.types, "token": "int64"}
-    _, collected = g.loop(g.op("ReduceMax", limits, keepdims=0), start, types, body)
+    _, collected = g.loop(most, start, {"token": "int64"}, body)
     g.output("codes", collected["codes"], "int64", ("steps", "sentences", "width"))
     g.output("scores", collected["scores"], "float32", ("steps", "sentences", "width"))
     g.output("endings", collected["endings"], "float32", ("steps", "sentences", "width"))
     g.output("finished", collected["finished"], "bool", ("steps", "sentences"))
+
+
+def _moved(graph: Graph, model: GraphModel, state: State, rows: Value) -> State:
+    """The state with other rows."""
+    kept = model.by_sentence
+    return {name: value if name in kept else graph.gather(value, rows) for name, value in state.items()}
 
 
 def _beam_body(
@@ -142,7 +147,7 @@ def _beam_body(
         finished = g.op("Or", g.op("Or", lost, enough), over)  # [N, 1]
         on = _less_than(g, given["quorum"], finished)
 
-        after = {name: g.gather(value, rows) for name, value in spoken.state.items()}
+        after = _moved(g, model, spoken.state, rows)
         after |= {"token": tokens, "scores": survivors, "done": done}
         collected = {"codes": codes, "scores": survivors, "endings": endings}
         return on, after, {**collected, "finished": g.reshape(finished, -1)}
