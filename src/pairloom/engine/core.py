@@ -165,9 +165,18 @@ class Engine:
                     opened.append(self._session(build_rest(self.arrays, model, self.layout, first).graph))
                 return opened[0]
 
-        given = ({name: self.arrays[name]} for name in ("table", "embedding"))
-        names = first.memory, first.carried, first.collected
-        return Graphs(self._session(first.graph), rest, *given, *names, model.by_sentence, form.width, self.layout.end)
+        return Graphs(
+            first=self._session(first.graph),
+            rest=rest,
+            tables={"table": self.arrays["table"]},
+            embedding={"embedding": self.arrays["embedding"]},
+            memory=first.memory,
+            carried=first.carried,
+            collected=first.collected,
+            by_sentence=model.by_sentence,
+            width=form.width,
+            end=self.layout.end,
+        )
 
     def _session(self, graph: Graph) -> Any:
         """ONNX Runtime with one thread: the workers are the threads."""
