@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from pairloom.decoding.explanation import Explanation
 from pairloom.server.asking import service_of
 from pairloom.server.own import Search
+from pairloom.server.sending import Json
 from pairloom.server.shelf import Served
 
 router = APIRouter(tags=["pairloom"])
@@ -24,7 +24,7 @@ class Pair(Search):
 
 
 @router.post("/explain")
-async def explain(pair: Pair, request: Request) -> JSONResponse:
+async def explain(pair: Pair, request: Request) -> Json:
     """What the model looks at while it says the target."""
     service = service_of(request)
     served = service.shelf.find(pair.model)
@@ -33,7 +33,7 @@ async def explain(pair: Pair, request: Request) -> JSONResponse:
     def work() -> dict[str, Any]:
         return explanation_as_json(served, served.model.explain(pair.text, pair.target, **settings.model_dump()))
 
-    return JSONResponse(await service.call(request, served, work, pair.text, settings.beam))
+    return Json(await service.call(request, served, work, pair.text, settings.beam))
 
 
 def explanation_as_json(served: Served, seen: Explanation) -> dict[str, Any]:
