@@ -11,8 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 LINE_BREAKS = re.compile(r"(\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*)")
-_END = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’»)\]]))\s+(?=[\"'“‘«(\[¿¡]?[^\W_a-z])|(?<=[。！？])")
-_ABBREVIATION = re.compile(r"(?:^|[\s(\[\"“„«])(?:[^\W\d_]|[A-ZÄÖÜ][a-zäöü]{1,2}|\d+|(?:[^\W\d_]+\.)+[^\W\d_]+)\.$")
+_END = re.compile(
+    r"""(?: (?<=[.!?…]) | (?<=[.!?…]["'”’»)\]]) ) \s+ (?= ["'“‘«(\[¿¡]? [^\W_a-z] ) | (?<=[。！？]) \s*""", re.VERBOSE
+)
+_ABBREVIATION = re.compile(
+    r"""(?: ^ | [\s("“„«\[] )
+    (?: [^\W\d_] | \d+ | (?:[^\W\d_]+\.)+[^\W\d_]+  # J.   3.   z.B.
+      | Dr | Prof | Mr | Mrs | Ms | St | Nr | No | Jr | Sr | Hr | Fr | vs | etc | ca | bzw | vgl | usw | evtl | inkl
+    ) \. $""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A full stop after one of these ends no sentence, most of the time."""
 
 
 class Cut(NamedTuple):
