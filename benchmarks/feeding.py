@@ -29,7 +29,7 @@ from pairloom.models.protocol import BOS, EOS, PAD, Model
 from pairloom.text.pairs import PairsSettings, open_pairs
 from pairloom.version import __version__
 from pairloom.weights import load_folder
-from pairloom.workflow.run import read_log
+from pairloom.workflow.log import read_log
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "feeding.json"

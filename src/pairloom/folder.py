@@ -32,6 +32,10 @@ from pairloom.text.features import LONGEST, MOST, FeatureTokenizer
 from pairloom.text.tokenizer import Tokenizer, Unit
 
 TOKENIZERS = ("tokenizer.source.json", "tokenizer.target.json")
+NEEDED = ("config.json", *TOKENIZERS, "model.safetensors", "generation.json", "training.json")
+"""Files without which nothing can be answered."""
+SEALED = (*NEEDED, "metrics.jsonl", "README.md", "curve.png")
+"""Files of which the manifest has the hashes. What else lies in a folder is none of its business."""
 LARGEST_JSON = 64 * 2**20
 
 
@@ -107,13 +111,21 @@ def model_settings(settings: FolderSettings) -> ModelSettings:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """One JSON file, atomically, readable by people."""
-    write_file(path, (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode())
+    """One JSON file, atomically."""
+    write_file(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """JSON that people can read. A lone surrogate, which UTF-8 cannot hold, stays an escape."""
+    try:
+        return (json.dumps(content, ensure_ascii=False, indent=2) + "\n").encode()
+    except UnicodeEncodeError:
+        return (json.dumps(content, indent=2) + "\n").encode()
 
 
 def seal(path: Path) -> None:
     """The manifest, last: from now on the folder is a model."""
-    write_manifest(path)
+    write_manifest(path, SEALED)
 
 
 def unseal(path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from pairloom.cli import asking, attending, judging, quickstart, serving, showing, training, vectors
 from pairloom.cli.parser import Command, build, grouped, not_there_yet
-from pairloom.errors import PairloomError
+from pairloom.errors import PairloomError, is_out_of_memory
 
 COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("begin", (quickstart.QUICKSTART, training.TRAIN, vectors.VECTORS)),
@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except Exception as error:
         return _report(error)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except KeyboardInterrupt as error:
+        return _fail("interrupted", error.args[0] if error.args else 130)
 
 
 def run(words: list[str]) -> int:
@@ -70,18 +70,13 @@ def _report(error: Exception) -> int:
         traceback.print_exception(error)
     if isinstance(error, PairloomError):
         return _fail(f"error: {error}", error.exit_code)
-    if isinstance(error, MemoryError) or _is_torch_memory(error):
+    if is_out_of_memory(error):
         return _fail("error: out of memory; smaller batches need less (--batch N, --set training.batch_tokens=N)", 5)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"error: {place}{error.strerror or error}", 5 if error.errno in FULL else 1)
     hint = "" if _debugging() else "; with PAIRLOOM_DEBUG=1 the same command shows where"
     return _fail(f"error: this is a bug in pairloom ({type(error).__name__}: {error}){hint}", 1)
-
-
-def _is_torch_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
 def _debugging() -> bool:

@@ -60,8 +60,7 @@ class Beam:
 
     def advance(self, progress: BeamProgress, log_probs: Tensor) -> tuple[Choice, BeamProgress]:
         width = self.width
-        allowed = restrict(progress, log_probs, self.no_repeat_ngram)
-        scores, parents, tokens = best(progress.scores, allowed, 2 * width)  # each [N, 2K], best first
+        scores, parents, tokens = self.candidates(progress, log_probs)
         ends = tokens == EOS
         if bool(ends[:, :width].any()):
             ending = scores[:, :width].masked_fill(~ends[:, :width], -torch.inf)
@@ -75,6 +74,10 @@ class Beam:
         first_rows = torch.arange(0, parents.numel(), width, device=parents.device)
         rows = (parents + first_rows[:, None]).flatten()
         return Choice(tokens.flatten(), rows, self._finished(after)), after
+
+    def candidates(self, progress: BeamProgress, log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The 2K best continuations of each sentence, best first: scores, rows 0..K-1, tokens, each [N, 2K]."""
+        return best(progress.scores, restrict(progress, log_probs, self.no_repeat_ngram), 2 * self.width)
 
     def _finish(self, progress: BeamProgress, ending: Tensor, parents: Tensor) -> BeamProgress:
         """Puts the hypotheses that end now (scores [N, K], -inf: does not end) among the K best finished ones."""

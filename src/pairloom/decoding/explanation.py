@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -23,9 +23,9 @@ class Table(NamedTuple):
     heads: Array | None  # [L, N, T', S'] of every layer and head, if the model has several
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """One pair under teacher forcing."""
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """One pair under teacher forcing, step by step, whether the model has an attention or not."""
 
     source: str
     text: str  # the target
@@ -34,15 +34,23 @@ class Explanation:
     source_spans: list[Span]  # where each source token stands in `source`; `</s>` at its end
     source_words: list[Span]  # where the word around each source token stands
     words: list[Span]  # where the word around each token stands in `text`
-    attention: Array  # [T, S]
     scores: list[float]  # [T] log-probability of each token
     alternatives: list[list[tuple[str, float]]]  # [T] the most probable tokens at each step, with their probability
+    ranks: list[int] = field(default_factory=list)  # [T] how many tokens were more probable at each step
+    attention: Array | None = None  # [T, S]; None: this model has none
     heads: Array | None = None  # [L, N, T, S] the attention of each layer and head; None: there is one of each
 
     @property
     def score(self) -> float:
         """log P(target | source)."""
         return sum(self.scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation(Steps):
+    """One pair under teacher forcing, and what the model looked at."""
+
+    attention: Array  # [T, S]
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -12,15 +12,15 @@ from typing import cast
 import torch
 
 from pairloom.decoding import loop
-from pairloom.decoding.explanation import Array, Explanation, Span
+from pairloom.decoding.explanation import Array, Explanation
 from pairloom.decoding.hypotheses import Hypothesis
-from pairloom.decoding.inputs import device_of, evaluating, pad_rows, source_batch
+from pairloom.decoding.inputs import device_of, evaluating, source_batch
+from pairloom.decoding.replay import Replay, follow, replay
 from pairloom.decoding.scoring import TargetScore, score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import Folder
-from pairloom.models.protocol import BOS, EOS, EncoderDecoder
-from pairloom.text.tokenizer import Tokenizer
+from pairloom.models.protocol import EncoderDecoder
 from pairloom.weights import with_weights
 
 
@@ -29,7 +29,10 @@ class PlainEngine:
 
     name = "torch"
 
-    def __init__(self, folder: Folder, precision: str = "float32") -> None:
+    def __init__(self, folder: Folder, precision: str = "float32", threads: int | None = None) -> None:
+        """`threads`: of torch, and so of everything in this process that uses it; None leaves them as they are."""
+        if threads is not None:
+            torch.set_num_threads(threads)
         self.folder = with_weights(folder)
         self.model = cast(EncoderDecoder, self.folder.model)
         self.precision = precision
@@ -71,49 +74,20 @@ class PlainEngine:
 
     def explain(self, normal: str, source: Sequence[int], target: Sequence[int]) -> Explanation:
         """What the model looks at while it says the target [T] to the source [S], of which `normal` is the text."""
-        with evaluating(self.model), self._arithmetic():
-            device = device_of(self.model)
-            memory = self.model.encode(*source_batch([source], device))
-            inputs = pad_rows([[BOS, *target]], device)
-            step = self.model.decode(inputs, memory, self.model.start(memory), attention=True)
-            log_probs = self.model.logits(step.hidden[0]).float().log_softmax(1)  # [T, V]
-        if step.attention is None:
+        with self._arithmetic():
+            steps = follow(self.folder, normal, source, target)
+        if steps.attention is None:
             raise UsageError(f"a model of kind {self.folder.settings.kind!r} has no attention to show")
-        best = log_probs.topk(min(5, log_probs.shape[1]), dim=1)
-        said = [*target, EOS]
-        text = self.folder.target.decode(target)
-        return Explanation(
-            source=normal,
-            text=text,
-            source_tokens=[*self.folder.source.tokens(source), "</s>"],
-            tokens=[*self.folder.target.tokens(target), "</s>"],
-            source_spans=[*self.folder.source.offsets(normal)[: len(source)], (len(normal), len(normal))],
-            source_words=[*self.folder.source.spans(normal)[: len(source)], (len(normal), len(normal))],
-            words=words_of(self.folder.target, text, target),
-            attention=step.attention[0].float().cpu().numpy(),
-            scores=log_probs[torch.arange(len(said)), torch.tensor(said)].tolist(),
-            alternatives=[
-                list(zip(name_tokens(self.folder.target, ids), probabilities, strict=True))
-                for ids, probabilities in zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
-            ],
-            heads=None if step.heads is None else step.heads[0].float().cpu().numpy(),
-        )
+        return Explanation(**vars(steps))
+
+    def replay(
+        self, normal: str, source: Sequence[int], target: Sequence[int] | None, settings: DecodingSettings
+    ) -> Replay:
+        """The decoding of the source step by step, and of the target, if there is one, under teacher forcing."""
+        with self._arithmetic():
+            return replay(self.folder, normal, source, target, settings)
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(device_of(self.model).type, torch.bfloat16)
-
-
-def name_tokens(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
-    """The tokens of single ids, by name, the special ones too."""
-    return [tokenizer.tokens([token])[0] for token in ids]
-
-
-def words_of(tokenizer: Tokenizer, text: str, ids: Sequence[int]) -> list[Span]:
-    """The word around each target token; each its own where the model has spelt the text in an unusual way."""
-    spans = tokenizer.spans(text) if tokenizer.encode(text) == list(ids) else []
-    if len(spans) != len(ids):
-        ends = [len(tokenizer.decode(ids[: count + 1])) for count in range(len(ids))]
-        spans = list(zip([0, *ends], ends, strict=False))
-    return [*spans, (len(text), len(text))]

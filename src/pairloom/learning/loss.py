@@ -16,6 +16,9 @@ from torch.nn import functional
 CHUNK = 512
 """Target tokens whose logits exist at once."""
 
+STRIP = 128
+"""Target tokens of which the loss is computed at once: 128 rows of 8,000 numbers stay in the cache, 512 do not."""
+
 
 def backward_in_chunks(
     hidden: Tensor,  # [N, D] the real target tokens only, padding left out
@@ -36,8 +39,8 @@ def backward_in_chunks(
     for start in range(0, len(targets), CHUNK):
         piece = slice(start, start + CHUNK)
         scores = logits(leaf[piece])
-        loss, gradient = smoothed_cross_entropy(scores.detach(), targets[piece], label_smoothing)
-        scores.backward(gradient.div_(divisor).to(scores.dtype))  # type: ignore[no-untyped-call]
+        loss, gradient = smoothed_cross_entropy(scores.detach(), targets[piece], label_smoothing, divisor)
+        scores.backward(gradient)  # type: ignore[no-untyped-call]
         total += loss
     # Both ends of the one graph at once: it is walked a single time, and then it is gone.
     ends, gradients = [hidden], [leaf.grad]
@@ -53,20 +56,29 @@ def smoothed_cross_entropy(
     scores: Tensor,  # [n, V] logits
     targets: Tensor,  # [n] ids
     smoothing: float,  # epsilon: the truth is (1 - epsilon) one-hot + epsilon / V
+    divisor: float = 1.0,  # of the gradient
 ) -> tuple[Tensor, Tensor]:
-    """The summed loss -Σ truth · log p, a scalar, and its gradient by the logits, p - truth [n, V], in float32.
+    """The summed loss -Σ truth · log p, a scalar in float32, and its gradient by the logits, (p - truth) / divisor
+    [n, V], in their own precision; in between everything is float32.
 
-    The same as torch's `cross_entropy` and its backward pass, in a third of their time: those walk through [n, V] nine
-    times, this three times.
+    The same as torch's `cross_entropy` and its backward pass, in a fifth of their time: those walk through [n, V] nine
+    times and take the exponential twice, this takes it once. log p = score - log Σ exp is got from the largest p of a
+    row, which is never small, so that no logarithm of zero can occur.
     """
-    log_probs = scores.log_softmax(1, dtype=torch.float32)
-    places = targets[:, None]
-    loss = -(1 - smoothing) * log_probs.gather(1, places).sum()
-    if smoothing:
-        loss -= smoothing * log_probs.mean(1).sum()
-    gradient = log_probs.exp_().sub_(smoothing / scores.shape[1])
-    gradient.scatter_add_(1, places, gradient.new_full(places.shape, smoothing - 1))
-    return loss, gradient
+    share = smoothing / scores.shape[1]
+    gradient, total = torch.empty_like(scores), torch.zeros((), device=scores.device)
+    for start in range(0, len(targets), STRIP):
+        strip = slice(start, start + STRIP)
+        logit, place = scores[strip].float(), targets[strip, None]
+        p = logit.softmax(1)
+        normaliser = logit.amax(1) - p.amax(1).log()
+        total += normaliser.sum() - (1 - smoothing) * logit.gather(1, place).sum()
+        if smoothing:
+            total -= share * logit.sum()
+            p.sub_(share)
+        p.scatter_add_(1, place, p.new_full(place.shape, smoothing - 1))
+        gradient[strip] = p if divisor == 1.0 else p.div_(divisor)
+    return total, gradient
 
 
 @torch.no_grad()

@@ -40,5 +40,4 @@ def update_average(average: Iterable[Tensor], current: Iterable[Tensor], updates
     The window grows with the run, so there is no decay to choose: five minutes and five hours need the same code.
     """
     weight = 10.0 / (updates + 10.0)
-    for mean, value in zip(average, current, strict=True):
-        mean.lerp_(value, weight)
+    torch._foreach_lerp_(list(average), list(current), weight)

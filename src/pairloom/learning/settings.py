@@ -54,7 +54,9 @@ class TrainingSettings(BaseModel):
         "loss", description="what makes a model the best: development loss, or the share of targets wholly right"
     )
     validation_pairs: int = Field(2000, ge=1, description="development pairs scored at each validation, at most")
-    save_seconds: float = Field(60.0, ge=0, description="least time between two checkpoints")
+    save_seconds: float = Field(
+        60.0, ge=0, description="time between two checkpoints, or as long as keeps saving at 1% of the time; 0: always"
+    )
 
     seed: int = Field(1, ge=0, lt=2**31, description="of the initial weights, the dropout and the order of batches")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the matrix products")

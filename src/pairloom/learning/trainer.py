@@ -16,30 +16,35 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from pydantic import TypeAdapter
+from torch import Tensor
 
 from pairloom.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
-from pairloom.errors import PairloomError
+from pairloom.errors import FolderError, PairloomError, StorageError
 from pairloom.learning import guard, optimisation
 from pairloom.learning.allocator import keep_freed_memory
 from pairloom.learning.events import Event, Finished, Note, Sample, Saved, Step, Validation
 from pairloom.learning.feeding import Feed
 from pairloom.learning.forcing import share_of_truth
-from pairloom.learning.loss import loss_and_exact
 from pairloom.learning.progress import Progress
 from pairloom.learning.schedule import inverse_square_root, learning_rate, update_average
 from pairloom.learning.settings import TrainingSettings
 from pairloom.learning.update import Feeding, add_gradients
+from pairloom.learning.validation import validate
 from pairloom.models.protocol import Model
 
 REPORT_EVERY = 20
 """Updates between two `Step` events: they come at its multiples, and where the budget ends."""
+
+SAVING_SHARE = 0.01
+"""Of the time that saving may take, at most: a large model is saved less often than `save_seconds` says."""
+
+_PROGRESS = TypeAdapter(Progress)
 
 
 class Trainer:
@@ -56,18 +61,21 @@ class Trainer:
         stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         spent: float = 0.0,
+        files: Callable[[], Mapping[str, bytes]] = dict,
     ) -> None:
         """`stop` is asked after every update; `sample` gives worked examples at validations; `spent` is the time, in
-        seconds, that the preparation of the data has already taken from a budget in minutes."""
+        seconds, that the preparation of the data has already taken from a budget in minutes; `files`, what else belongs
+        into a checkpoint."""
         self.model, self.feed, self.settings = model, feed, settings
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.best = {name: tensor.clone() for name, tensor in self.average.state_dict().items()}
         self.optimizer = optimisation.build(model, settings)
         self.progress = Progress(seconds=spent)
         self._checkpoints, self._sample, self._stop, self._clock = checkpoints, sample, stop, clock
+        self._files = files
         self._started = clock()
         self._spent_before = spent
-        self._saved_at = clock()
+        self._saved_at, self._saving_took = clock(), 0.0
         self._on_disk = False  # a state to which the run could go back
         self._start: Checkpoint | None = None  # that state, until there is one on the disk
 
@@ -97,11 +105,11 @@ class Trainer:
         """What is due between two updates: the sum of the last ones, a validation, a checkpoint."""
         if self.progress.step % REPORT_EVERY == 0 or at_end:
             yield from self._report()
-        if self._validation_due():
+        validated = self._validation_due()
+        if validated:
             yield from self._validate()
-            late = self._clock() - self._saved_at >= self.settings.save_seconds
-            if late and not self.progress.skipped and not self._reason_to_end():
-                yield self.save()
+        if (validated or self.progress.step % REPORT_EVERY == 0) and self._save_due():
+            yield self._save_or_go_on()
 
     def _report(self) -> Iterator[Event]:
         """The event that sums up the updates since the last one; none if all of them were skipped."""
@@ -125,7 +133,7 @@ class Trainer:
             group["lr"] = self._learning_rate()
         feeding = Feeding(share_of_truth(s, self._share_spent()), s.own == "sample", s.label_smoothing)
         found = add_gradients(self.model, batch, feeding, p.largest, self._autocast)
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), s.clip))
+        norm = optimisation.clip_gradient(self.model.parameters(), s.clip)
         wrong = guard.objection(p, s, found.loss / found.tokens, norm)
         if not wrong:
             self.optimizer.step()
@@ -198,6 +206,13 @@ class Trainer:
     def _validation_due(self) -> bool:
         return self._share_spent() * self.settings.validations >= self.progress.validations + 1
 
+    def _save_due(self) -> bool:
+        """Long enough after the last save, with nothing in doubt, and not where the end saves anyway."""
+        wanted = self.settings.save_seconds
+        least = max(wanted, self._saving_took / SAVING_SHARE) if wanted else 0.0
+        late = self._clock() - self._saved_at >= least
+        return late and self.progress.step > 0 and not self.progress.skipped and not self._reason_to_end()
+
     def _reason_to_end(self) -> str:
         if self._stop():
             return "asked"
@@ -209,7 +224,7 @@ class Trainer:
 
     def _validate(self) -> Iterator[Event]:
         began = self._clock()
-        loss, exact = self.validate(self.average)
+        loss, exact = validate(self.average, self.feed.development(), self._autocast)
         samples = self._sample(self.average)
         p = self.progress
         better = exact > p.best_exact if self.settings.select == "exact" else loss < p.best_loss
@@ -232,19 +247,6 @@ class Trainer:
         share, seconds = self._share_spent(), self.progress.seconds
         yield Validation(p.step, p.epoch + 1, loss, exact, better, share, seconds, samples)
 
-    @torch.no_grad()
-    def validate(self, model: Model) -> tuple[float, float]:
-        """Mean loss a token (not smoothed) and the share of targets wholly right, on the development set."""
-        loss, tokens, right, pairs = 0.0, 0, 0, 0
-        for batch in self.feed.development():
-            with self._autocast():
-                memory = model.encode(batch.source, batch.source_mask)
-                hidden = model.decode(batch.target_in, memory, model.start(memory)).hidden
-                summed, exact = loss_and_exact(hidden, batch.target_mask, batch.target_out, model.logits)
-            loss, tokens = loss + summed, tokens + int(batch.target_mask.sum())
-            right, pairs = right + exact, pairs + len(batch.target_mask)
-        return loss / max(tokens, 1), right / max(pairs, 1)
-
     def _autocast(self) -> torch.autocast:
         device = next(self.model.parameters()).device.type
         return torch.autocast(device, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
@@ -256,14 +258,25 @@ class Trainer:
     # -- going on after an end -----------------------------------------------------------------------------------------
 
     def save(self) -> Saved | Note:
-        """Writes a checkpoint; where a weight is no finite number, none, and says so."""
+        """Writes a checkpoint; where a number is not finite, none, and says so. StorageError: the disk gave out."""
         self.progress = replace(self.progress, seconds=self._seconds())
-        state = self._state()
-        if not guard.all_finite(t for group in ("weights", "average") for t in state.tensors[group].values()):
+        began, state = self._clock(), self._state()
+        numbers = (t for group in ("weights", "average", "optimizer") for t in state.tensors[group].values())
+        if not guard.all_finite(numbers):
             return Note(self.progress.step, "not saved: weights are not finite numbers; what was saved before is kept")
-        path = save_checkpoint(self._checkpoints, state)
+        path = save_checkpoint(self._checkpoints, replace(state, files=self._files()))
         self._saved_at, self._on_disk, self._start = self._clock(), True, None
+        self._saving_took = self._saved_at - began
         return Saved(self.progress.step, path)
+
+    def _save_or_go_on(self) -> Saved | Note:
+        """Amid a run a full disk is no reason to stop: there may be room by the next time."""
+        try:
+            return self.save()
+        except (StorageError, MemoryError) as error:
+            self._saved_at = self._clock()
+            reason = str(error) or "memory gave out"
+            return Note(self.progress.step, f"not saved: {reason}; training goes on, and saving is tried again")
 
     def _state(self, copied: bool = False) -> Checkpoint:
         """All that changes; `copied`: apart from what changes on."""
@@ -272,7 +285,7 @@ class Trainer:
             "average": dict(self.average.state_dict()),
             "best": self.best,
             "optimizer": optimisation.state_tensors(self.optimizer, self.model),
-            "random": {"torch": torch.get_rng_state()},
+            "random": self._dice(),
         }
         if copied:
             tensors = {group: {name: t.clone() for name, t in named.items()} for group, named in tensors.items()}
@@ -286,10 +299,38 @@ class Trainer:
         self._started = self._clock()
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        state: dict[str, Any] = dict(checkpoint.state)
-        self.model.load_state_dict(dict(checkpoint.tensors["weights"]))
-        self.average.load_state_dict(dict(checkpoint.tensors["average"]))
-        self.best = {name: tensor.clone() for name, tensor in checkpoint.tensors["best"].items()}
-        optimisation.restore(self.optimizer, self.model, checkpoint.tensors["optimizer"])
-        torch.set_rng_state(checkpoint.tensors["random"]["torch"])
-        self.progress = Progress(**state)
+        """Raises FolderError where the checkpoint is one of another model, or of a version that counts otherwise."""
+        try:
+            self.model.load_state_dict(dict(checkpoint.tensors["weights"]))
+            self.average.load_state_dict(dict(checkpoint.tensors["average"]))
+            kept = {name: tensor.clone() for name, tensor in checkpoint.tensors["best"].items()}
+            copy.deepcopy(self.average).load_state_dict(kept)  # fits?
+            optimisation.restore(self.optimizer, self.model, checkpoint.tensors["optimizer"])
+            for name, state in checkpoint.tensors["random"].items():
+                self._set_dice(name, state)
+            self.progress, self.best = _PROGRESS.validate_python(dict(checkpoint.state)), kept
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FolderError(
+                f"{self._checkpoints}: the checkpoint of update {checkpoint.step:,} does not fit this run "
+                f"({str(error).splitlines()[0]:.200}); go on with the version of pairloom that wrote it, or begin anew "
+                "with --fresh"
+            ) from None
+
+    def _dice(self) -> dict[str, Tensor]:
+        """Every random state: the processor's, and that of the device on which the model is."""
+        device = next(self.model.parameters()).device
+        states = {"torch": torch.get_rng_state()}
+        if device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(device)
+        if device.type == "mps":
+            states["mps"] = torch.mps.get_rng_state()
+        return states
+
+    def _set_dice(self, name: str, state: Tensor) -> None:
+        device = next(self.model.parameters()).device
+        if name == "torch":
+            torch.set_rng_state(state)
+        elif name == "cuda" == device.type:
+            torch.cuda.set_rng_state(state, device)
+        elif name == "mps" == device.type:
+            torch.mps.set_rng_state(state)

@@ -13,13 +13,11 @@ from math import ceil
 
 import torch
 
-from pairloom.errors import StorageError
+from pairloom.errors import StorageError, is_out_of_memory
 from pairloom.learning.feeding import TensorBatch
 from pairloom.learning.forcing import feed
 from pairloom.learning.loss import backward_in_chunks
 from pairloom.models.protocol import Model
-
-_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory", "bad_alloc")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def add_gradients(
             if not is_out_of_memory(error):
                 raise
         # Outside of the handler: until here the error holds on to the frames, and with them to what fills the memory.
-        allowed = _smaller(batch, allowed)
+        allowed = smaller(batch, allowed)
 
 
 def _add(model: Model, batch: TensorBatch, feeding: Feeding, tokens: int) -> float:
@@ -110,8 +108,8 @@ def _pairs_at_once(batch: TensorBatch, largest: int | None) -> int:
     return rows if largest is None else min(rows, max(1, largest // _width(batch)))
 
 
-def _smaller(batch: TensorBatch, largest: int | None) -> int:
-    """Half of what was too much."""
+def smaller(batch: TensorBatch, largest: int | None) -> int:
+    """Half of what was too much. Raises StorageError where that was a single pair."""
     most = _pairs_at_once(batch, largest)
     if most == 1:
         source, target = batch.source.shape[1], batch.target_in.shape[1]
@@ -122,10 +120,3 @@ def _smaller(batch: TensorBatch, largest: int | None) -> int:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return _width(batch) * ceil(most / 2)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory gave out: Python's, CUDA's, or that of torch's allocator on the processor."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _WORDS)

@@ -216,6 +216,10 @@ class AttentionModel(Model):
     def context(self, memory: Memory) -> Tensor:
         return self.start(memory).hidden.flatten(1)
 
+    def annotations(self, memory: Memory) -> Tensor:
+        assert isinstance(memory, AttentionMemory)
+        return memory.values
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] → [..., V]; when copying, log-probabilities of the mixed distribution."""
         weight = self.target_embedding.weight if self.output is None else self.output.weight

@@ -122,6 +122,10 @@ class HybridModel(Model):
         mean: Tensor = (memory.annotations * real).sum(1) / real.sum(1)
         return mean
 
+    def annotations(self, memory: Memory) -> Tensor:
+        assert isinstance(memory, HybridMemory)
+        return memory.annotations
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., d] → [..., V]"""
         weight = self.target_embedding.weight if self.output is None else self.output.weight

@@ -90,6 +90,10 @@ class Model(nn.Module, EncoderDecoder):
         """The source as one vector [B, D]: the state from which the decoder starts, or the mean of the annotations."""
         raise NotImplementedError
 
+    def annotations(self, memory: Memory) -> Tensor | None:
+        """What the encoder says of each source token [B, S, A], which attention averages; None: no such thing."""
+        return None
+
 
 class Batched(Protocol):
     """A dataclass of tensors with the batch on axis 0: a memory, a state, or what a search knows of its sentences."""

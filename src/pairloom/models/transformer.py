@@ -153,6 +153,10 @@ class TransformerModel(Model):
         real = memory.mask[:, :, None]
         return (memory.annotations * real).sum(1) / real.sum(1)
 
+    def annotations(self, memory: Memory) -> Tensor:
+        assert isinstance(memory, TransformerMemory)
+        return memory.annotations
+
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., d] → [..., V]"""
         weight = self.target_embedding.weight if self.output is None else self.output.weight

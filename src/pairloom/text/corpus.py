@@ -5,6 +5,7 @@ A corpus is a folder:
     source.tokens   target.tokens    all ids of one side, one sentence after the other (uint16, or uint32 if needed)
     source.offsets  target.offsets   int64 [N + 1]: sentence i is tokens[offsets[i]:offsets[i + 1]]
     corpus.json                      counts, type of the ids, how many sentences were cut, the fingerprint
+    MANIFEST.sha256                  hashes of these, so that a flipped bit is found when a run goes on
 
 `<s>` and `</s>` are not stored: they belong to the batch. All numbers are little-endian.
 """
@@ -23,12 +24,13 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pairloom.errors import StorageError, UsageError
-from pairloom.storage import flush_directory
+from pairloom.errors import FolderError, StorageError, UsageError
+from pairloom.storage import check_manifest, flush_directory, read_manifest, write_manifest
 
 SCHEMA = 1
 BLOCK = 8192  # pairs encoded at once
 SIDES = ("source", "target")
+_FILES = {"corpus.json", *(f"{side}.{kind}" for side in SIDES for kind in ("tokens", "offsets"))}
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Lengths = npt.NDArray[np.int64]
@@ -129,6 +131,7 @@ def build_corpus(
         for writer in writers:
             facts[writer.name] = {"dtype": writer.dtype.str, "tokens": writer.total, "cut": writer.cut}
         _write_durably(temporary / "corpus.json", json.dumps(facts, indent=1).encode())
+        write_manifest(temporary)
         _put_in_place(temporary, directory)
     except OSError as error:
         raise StorageError(f"cannot write the encoded pairs to {directory}: {error.strerror or error}") from error
@@ -149,7 +152,9 @@ def open_corpus(directory: str | Path, fingerprint: str) -> Corpus | None:
             return None
         source, target = (_open_side(directory, name, facts[name], int(facts["pairs"])) for name in SIDES)
         cut_source, cut_target = (int(facts[name]["cut"]) for name in SIDES)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        if not read_manifest(directory).keys() >= _FILES or check_manifest(directory):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, FolderError):
         return None
     return Corpus(
         directory=directory,

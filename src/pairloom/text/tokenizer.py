@@ -10,7 +10,6 @@ The text of a special token is only text: no input, not even "</s>", is ever enc
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +18,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers import normalizers, trainers
 
-from pairloom.errors import FolderError, StorageError, UsageError
+from pairloom.errors import FolderError, UsageError
+from pairloom.storage import write_file
 from pairloom.text.components import (
     BOS,
     EOS,
@@ -136,15 +136,11 @@ class Tokenizer:
         return result
 
     def save(self, path: str | Path) -> None:
-        """One JSON file, which the stock `tokenizers.Tokenizer.from_file` opens too. Same tokenizer, same bytes."""
-        text = json.dumps(self._document, ensure_ascii=False, indent=1) + "\n"
-        try:
-            with Path(path).open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise StorageError(f"{path}: cannot write the tokenizer: {error.strerror or error}") from error
+        """One JSON file, which the stock `tokenizers.Tokenizer.from_file` opens too. Same tokenizer, same bytes.
+
+        Whole or not at all. Raises StorageError.
+        """
+        write_file(Path(path), (json.dumps(self._document, ensure_ascii=False, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path, unit: Unit | None = None) -> Tokenizer:

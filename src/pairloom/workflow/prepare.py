@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from pairloom.errors import DataError
-from pairloom.folder import TOKENIZERS, FolderSettings, SideSettings, with_feature_ids, write_json
-from pairloom.storage import file_hash
+from pairloom.errors import DataError, FolderError
+from pairloom.folder import TOKENIZERS, FolderSettings, SideSettings, is_model, with_feature_ids, write_json
+from pairloom.storage import check_manifest, file_hash, new_directory, remove_directory, write_file
 from pairloom.text.columns import text_part
 from pairloom.text.corpus import Corpus, build_corpus, open_corpus
 from pairloom.text.features import learn_features
@@ -97,8 +97,11 @@ def open_data(settings: RunSettings, stop: Callable[[], bool] = lambda: False) -
     return Data(pairs, None, HeldOut(share, settings.split_seed), stop)
 
 
-def prepare(settings: RunSettings, data: Data, out: Path) -> Prepared:
-    """Raises DataError if nothing can be learned from the pairs. Uses what an earlier sitting has left in `out`."""
+def prepare(settings: RunSettings, data: Data, out: Path, *, begun: bool = False) -> Prepared:
+    """Raises DataError if nothing can be learned from the pairs. Uses what an earlier sitting has left in `out`.
+
+    `begun`: there is a checkpoint, whose weights belong to the tokenizers in `out`.
+    """
     development_pairs = [(pair.source, pair.target) for pair in data.development()]
     held_out = len(development_pairs)
     sample = [(pair.source, pair.target) for pair in islice(data.training(), SAMPLED_PAIRS)]
@@ -111,7 +114,7 @@ def prepare(settings: RunSettings, data: Data, out: Path) -> Prepared:
     features = learn_features(source for source, _ in sample) if data.pairs.settings.features else ()
     texts = [(text_part(source), target) for source, target in sample] if features else sample
     choice = _units(settings, texts)
-    source, target = with_feature_ids(*_tokenizers(choice, texts, out), features, joint=choice.joint)
+    source, target = with_feature_ids(*_tokenizers(choice, texts, out, begun), features, joint=choice.joint)
     folder = FolderSettings(
         schema=1,
         pairloom=__version__,
@@ -133,7 +136,8 @@ def prepare(settings: RunSettings, data: Data, out: Path) -> Prepared:
     device = choose_device(settings.device)
     plan = make_plan(fit_vectors(settings, choice.joint), choice.target_unit, len(train), device)
     folder = folder.model_copy(update={"model": plan.model})
-    write_json(out / "config.json", folder.model_dump(by_alias=True))
+    if not is_model(out):
+        write_json(out / "config.json", folder.model_dump(by_alias=True))
     leak = _leak(sample, development_pairs) if data.dev else 0
     lines = _lines(data, held_out, choice, folder, train, development, plan, leak)
     if settings.origin:
@@ -150,18 +154,36 @@ def _units(settings: RunSettings, sample: list[tuple[str, str]]) -> UnitChoice:
     return UnitChoice(source, target, joint, settings.vocabulary or chosen.size, "as asked" if asked else chosen.reason)
 
 
-def _tokenizers(choice: UnitChoice, sample: list[tuple[str, str]], out: Path) -> tuple[Tokenizer, Tokenizer]:
-    """Learned from the sample and written, or as an earlier sitting has left them."""
-    places = [out / name for name in TOKENIZERS]
-    units = (choice.source_unit, choice.target_unit)
-    if not all(place.is_file() for place in places):
+def _tokenizers(
+    choice: UnitChoice, sample: list[tuple[str, str]], out: Path, begun: bool
+) -> tuple[Tokenizer, Tokenizer]:
+    """Learned from the sample and written, or as an earlier sitting has left them, if they are whole."""
+    if begun and all((out / name).is_file() for name in TOKENIZERS):
+        return _loaded(out, choice)
+    kept = out / "corpus" / "tokenizers"  # with a manifest, so that what a crash or the disk has spoiled is found
+    try:
+        if check_manifest(kept):
+            raise FolderError("damaged")
+        found = _loaded(kept, choice)
+    except FolderError:
         if choice.joint:
             learned = [train_tokenizer([text for pair in sample for text in pair], choice.source_unit, choice.size)] * 2
         else:
+            units = (choice.source_unit, choice.target_unit)
             learned = [train_tokenizer([p[side] for p in sample], units[side], choice.size) for side in (0, 1)]
-        for tokenizer, place in zip(learned, places, strict=True):
-            tokenizer.save(place)
-    source, target = (Tokenizer.load(place, unit) for place, unit in zip(places, units, strict=True))
+        remove_directory(kept)
+        with new_directory(kept) as beside:
+            for tokenizer, name in zip(learned, TOKENIZERS, strict=True):
+                tokenizer.save(beside / name)
+        found = _loaded(kept, choice)
+    for name in TOKENIZERS:
+        write_file(out / name, (kept / name).read_bytes())
+    return found
+
+
+def _loaded(directory: Path, choice: UnitChoice) -> tuple[Tokenizer, Tokenizer]:
+    units = (choice.source_unit, choice.target_unit)
+    source, target = (Tokenizer.load(directory / name, unit) for name, unit in zip(TOKENIZERS, units, strict=True))
     return source, target
 
 

@@ -23,8 +23,8 @@ from pairloom.pictures import draw_attention
 from pairloom.recipes import dates, pronounce
 from pairloom.storage import MANIFEST, disk_errors, file_hash, write_file
 from pairloom.workflow.events import Event
+from pairloom.workflow.log import read_log
 from pairloom.workflow.model import Model
-from pairloom.workflow.run import read_log
 from pairloom.workflow.training import train
 
 Kind = Literal["dates", "pronounce"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Generator as Yielding
 from dataclasses import asdict
 from pathlib import Path
@@ -15,39 +14,43 @@ from typing import Any
 import numpy as np
 import torch
 
-from pairloom.checkpoint import newest_checkpoint
+from pairloom.checkpoint import newest_checkpoint, newest_files
 from pairloom.decoding.generator import Generator
 from pairloom.decoding.settings import DecodingSettings
-from pairloom.errors import UsageError
-from pairloom.folder import (
-    is_model,
-    read_json,
-    seal,
-    unseal,
-    write_json,
-)
+from pairloom.errors import FolderError, UsageError
+from pairloom.folder import SEALED, TOKENIZERS, is_model, json_bytes, read_json, seal, unseal, write_json
 from pairloom.learning.events import Finished, Sample, Step, Validation
 from pairloom.learning.feeding import Feed
 from pairloom.learning.trainer import Trainer
 from pairloom.metrics import default_metrics, score
 from pairloom.models.protocol import Model
-from pairloom.storage import disk_errors, locked
+from pairloom.storage import (
+    MANIFEST,
+    check_manifest,
+    disk_errors,
+    locked,
+    remove_directory,
+    remove_unfinished,
+    replace_files,
+    write_file,
+)
 from pairloom.text.corpus import Corpus
 from pairloom.text.pairs import questions
 from pairloom.version import __version__
 from pairloom.weights import ModelFolder, build_model, load_folder, write_weights
 from pairloom.workflow import events as ev
-from pairloom.workflow.card import write_card_and_curve
+from pairloom.workflow.card import card, write_card_and_curve
 from pairloom.workflow.choices import asked_with
+from pairloom.workflow.log import LOG, RunLog, read_log
 from pairloom.workflow.prepare import Data, Prepared, StopAskedError, open_data, prepare
 from pairloom.workflow.settings import RunSettings
 from pairloom.workflow.start import start_from_vectors, vectors_digest
 
-WRITTEN = (
-    "config.json", "tokenizer.source.json", "tokenizer.target.json", "model.safetensors", "generation.json",
-    "training.json", "metrics.jsonl", "README.md", "curve.png", "MANIFEST.sha256",
-)  # fmt: skip
+WRITTEN = (*SEALED, MANIFEST)
 """What a run writes into its folder, beside `corpus/` and `checkpoints/`; `--fresh` removes exactly these."""
+
+KEPT = ("training.json", "config.json", *TOKENIZERS)
+"""What every checkpoint has a copy of, beside the log: a run needs nothing else of its folder to go on."""
 
 NOTHING_LOST = "stopped while the data was being prepared; the same command begins where that was"
 
@@ -75,20 +78,29 @@ def run(
         except StopAskedError:
             yield ev.Interrupted(NOTHING_LOST)
             return
-        record = _record(settings, data)
+        record, notes = _record(settings, data), list[str]()
+        kept = newest_files(out / "checkpoints", notes.append)
+        mend(out, kept, notes.append)
         refuse_another_run(out, record, fresh)
-        if is_model(out) and "development" in read_json(out / "training.json"):
+        facts = read_json(out / "training.json") if is_model(out) else {}
+        if "development" in facts:
+            tidy(out)
             return
         if not (out / "training.json").exists():
             write_json(out / "training.json", record)
         try:
-            prepared = prepare(settings, data, out)
+            prepared = prepare(settings, data, out, begun=bool(kept))
         except StopAskedError:
             yield ev.Interrupted(NOTHING_LOST)
             return
+        if facts:  # all that is missing is the score
+            yield ev.Prepared((*prepared.lines, *notes), facts, int(facts["result"]["step"]))
+            yield from _conclude(out, prepared, facts)
+            return
         torch.manual_seed(settings.seed)
         model = build_model(prepared.folder).to(prepared.device)
-        notes = start_from_vectors(model, settings, prepared)
+        notes += [*start_from_vectors(model, settings, prepared), *other_machine(out, record)]
+        log = RunLog(out / LOG, (kept or {}).get(LOG, b""))
         feed = Feed(prepared.train, prepared.development, prepared.plan.training, prepared.device)
         trainer = Trainer(
             model,
@@ -98,8 +110,9 @@ def run(
             sample=lambda current: _samples(prepared, current),
             stop=stop,
             spent=_spent(settings, time.monotonic() - began),
+            files=lambda: {**{name: (out / name).read_bytes() for name in KEPT}, LOG: log.content()},
         )
-        checkpoint = newest_checkpoint(out / "checkpoints", notes.append)
+        checkpoint = newest_checkpoint(out / "checkpoints", lambda finding: None)
         if checkpoint is not None:
             trainer.restore(checkpoint)
         facts = {
@@ -107,13 +120,67 @@ def run(
             "precision": prepared.plan.training.precision,
         }
         yield ev.Prepared((*prepared.lines, *notes), facts, trainer.progress.step)
-        finished = yield from _train(trainer, out)
+        finished = yield from _train(trainer, log)
         if finished.reason == "asked":
             yield ev.Interrupted(
                 f"stopped after {finished.step:,} updates; everything is saved: the same command goes on from there"
             )
             return
+        log.flush()
         yield from _finish(out, trainer, prepared, {**record, **facts}, finished)
+
+
+def mend(out: Path, kept: Mapping[str, bytes] | None, say: Callable[[str], None]) -> None:
+    """Puts back what a crash or a bad disk has done to the files of a run under way, as its newest checkpoint has them.
+
+    A finished model is left as it is, whatever is wrong with it, unless there is a checkpoint to make it from again.
+    """
+    if is_model(out):
+        whole = kept is None or not _findings(out)
+        if whole:
+            return
+        say(f"{out}: the model that was written is damaged and is written again")
+        unseal(out)
+    for name in KEPT:
+        place, content = out / name, (kept or {}).get(name)
+        if content is not None and not (place.is_file() and place.read_bytes() == content):
+            if name != "training.json" or not _is_json(place):
+                say(f"{place} was damaged and is put back as the newest checkpoint has it")
+            write_file(place, content)
+    if kept is None and (out / "training.json").exists() and not _is_json(out / "training.json"):
+        say(f"{out / 'training.json'} was damaged before anything was saved: the run begins anew")
+        (out / "training.json").unlink()
+
+
+def _findings(out: Path) -> list[str]:
+    try:
+        return check_manifest(out, SEALED)
+    except FolderError as error:
+        return [str(error)]
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return bool(read_json(path))
+    except FolderError:
+        return False
+
+
+def other_machine(out: Path, record: dict[str, Any]) -> list[str]:
+    """What differs from the sitting in which the run began and can change the last bits of its weights."""
+    before, now = read_json(out / "training.json").get("machine"), record["machine"]
+    if not isinstance(before, dict) or before == now:
+        return []
+    changes = [f"{name} {before.get(name)} → {now[name]}" for name in now if before.get(name) != now[name]]
+    return [f"not as when the run began: {', '.join(changes)}; the weights can differ in their last bits from then on"]
+
+
+def tidy(out: Path) -> None:
+    """Takes away what a finished model no longer needs."""
+    for name in ("checkpoints", "corpus"):
+        if (out / name).is_dir():
+            remove_directory(out / name)
+    remove_unfinished(out)
 
 
 def _spent(settings: RunSettings, preparation: float) -> float:
@@ -126,8 +193,7 @@ def clear(out: Path) -> None:
     with disk_errors(out):
         for name in reversed(WRITTEN):  # the manifest first: from then on it is no model
             (out / name).unlink(missing_ok=True)
-        for name in ("corpus", "checkpoints"):
-            shutil.rmtree(out / name, ignore_errors=True)
+    tidy(out)
 
 
 def refuse_another_run(out: Path, record: dict[str, Any], fresh: bool) -> None:
@@ -166,39 +232,29 @@ def _record(settings: RunSettings, data: Data) -> dict[str, Any]:
         "files": {name: [Path(p).name for p in getattr(settings, name)] for name in ("pairs", "dev", "vectors")},
         "seed": settings.seed,
         "versions": {"pairloom": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "machine": {"processor": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()},
+        "machine": machine(),
     }
 
 
-def _train(trainer: Trainer, out: Path) -> Yielding[ev.Event, None, Finished]:
-    """The events of the trainer, logged in metrics.jsonl. Returns the last one."""
-    log = out / "metrics.jsonl"
-    with disk_errors(log):
-        kept = [row for row in read_log(log) if row["step"] <= trainer.progress.step]
-        log.write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")
+def machine() -> dict[str, Any]:
+    """What of the machine can change the last bits of the weights (docs/RELIABILITY.md)."""
+    return {
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _train(trainer: Trainer, log: RunLog) -> Yielding[ev.Event, None, Finished]:
+    """The events of the trainer, logged. Returns the last one."""
     for event in trainer.events():
         if isinstance(event, Step | Validation):
-            row = {"event": type(event).__name__.lower(), **asdict(event)}
-            row.pop("samples", None)
-            with disk_errors(log), log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            log.add(event)
         yield event
         if isinstance(event, Finished):
             return event
     raise AssertionError("a run of training ends with Finished")
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl; a last line that a crash has cut is left out."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
 
 
 def _samples(prepared: Prepared, model: Model) -> tuple[Sample, ...]:
@@ -221,13 +277,21 @@ def _finish(
     trainer.save()  # should the writing be interrupted, the same call goes on from here
     write_weights(out, trainer.best)
     write_json(out / "generation.json", asked_with(record["run"]["generation"], generation_defaults(prepared.train)))
-    _describe(out, prepared, facts)
+    write_json(out / "training.json", facts)
+    write_card_and_curve(out, prepared.folder, facts, read_log(out / LOG))
+    seal(out)
     yield ev.Written(out)
+    yield from _conclude(out, prepared, facts)
+
+
+def _conclude(out: Path, prepared: Prepared, facts: dict[str, Any]) -> Iterator[ev.Event]:
+    """The score of a model that is whole already, and stays so at every moment."""
     evaluated = _judge(out, prepared)
-    facts["development"] = {"pairs": evaluated.pairs, "scores": [s.as_json() for s in evaluated.scores]}
-    _describe(out, prepared, facts)
-    for name in ("checkpoints", "corpus"):
-        shutil.rmtree(out / name, ignore_errors=True)
+    judged = {"pairs": evaluated.pairs, "scores": [s.as_json() for s in evaluated.scores]}
+    facts = {**facts, "development": judged}
+    text = card(out.name or "model", prepared.folder, facts)
+    replace_files(out, {"training.json": json_bytes(facts), "README.md": text.encode()})
+    tidy(out)
     yield evaluated
 
 
@@ -236,14 +300,6 @@ def generation_defaults(train: Corpus) -> dict[str, Any]:
     ratio = 3.0
     beyond = np.quantile(train.target_lengths - ratio * train.source_lengths, 0.999)
     return {"beam": 5, "length_penalty": 1.0, "length_ratio": ratio, "length_offset": max(10, int(1.2 * beyond) + 1)}
-
-
-def _describe(out: Path, prepared: Prepared, facts: dict[str, Any]) -> None:
-    """training.json, the card and the curve, and then the manifest; meanwhile the folder is no model."""
-    unseal(out)
-    write_json(out / "training.json", facts)
-    write_card_and_curve(out, prepared.folder, facts, read_log(out / "metrics.jsonl"))
-    seal(out)
 
 
 def _judge(out: Path, prepared: Prepared) -> ev.Evaluated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -11,7 +12,10 @@ from pairloom.errors import FolderError
 from pairloom.folder import FolderSettings, is_model, read_header, read_json, read_settings
 from pairloom.pictures import sparkline
 from pairloom.storage import check_manifest
-from pairloom.workflow.run import read_log
+from pairloom.workflow.log import LOG, rows_of
+
+MOST_VALIDATIONS = 100_000
+"""As many as a run can have."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,12 @@ def describe(path: str | Path) -> Description:
     findings = check_manifest(path) if finished else []
     if findings:
         raise FolderError(f"{path} is damaged:", findings)
-    log = read_log(path / "metrics.jsonl")
-    validations = [row for row in log if row.get("event") == "validation"]
-    last = log[-1] if log else {}
+    last: dict[str, Any] = {}
+    validations: deque[tuple[float, float]] = deque(maxlen=MOST_VALIDATIONS)
+    for row in rows_of(path / LOG):
+        last = row
+        if row["event"] == "validation":
+            validations.append((float(row["loss"]), float(row["exact"])))
     training = read_json(path / "training.json")
     result = training.get("result", {})
     return Description(
@@ -128,8 +135,8 @@ def describe(path: str | Path) -> Description:
         updates=int(result.get("step", last.get("step", 0))),
         progress=1.0 if finished else float(last.get("progress", 0.0)),
         seconds=float(result.get("seconds", last.get("seconds", 0.0))),
-        losses=tuple(float(row["loss"]) for row in validations),
-        exact=tuple(float(row["exact"]) for row in validations),
+        losses=tuple(loss for loss, _ in validations),
+        exact=tuple(exact for _, exact in validations),
     )
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop, asked for between two updates; a second one leaves at once."""
+"""Ctrl-C, SIGTERM and a closing terminal as a wish to stop, asked for between two updates; a second leaves at once."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, 143 after SIGTERM."""
+        """130 after Ctrl-C, 143 after SIGTERM, 129 after the terminal has closed."""
         return 128 + (self.signal or signal.SIGINT)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Notes the first signal; the second one is a KeyboardInterrupt. What has been saved is whole either way."""
+        """Notes the first signal; the second one is a KeyboardInterrupt that carries the exit code. What has been saved
+        is whole either way."""
         if self.signal:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(128 + number)
         self.signal = number
 
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Catches SIGINT and SIGTERM within the block. Only a main thread can; elsewhere nothing is caught."""
+    """Catches SIGINT, SIGTERM and SIGHUP within the block, but none that is ignored (`nohup`). Only a main thread can;
+    elsewhere nothing is caught."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop.handle) for number in heard}
     try:
         yield stop
     finally:

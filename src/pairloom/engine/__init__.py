@@ -1,0 +1,1 @@
+"""The engine: answers without torch."""
