@@ -19,12 +19,12 @@ from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import Folder, explain, read_folder
 from pairloom.text.columns import Columns, parse_columns, text_part
-from pairloom.text.pairs import PairsSettings, open_pairs, questions
 
 if TYPE_CHECKING:
     from pairloom.decoding.explanation import Explanation
     from pairloom.decoding.replay import Replay
     from pairloom.metrics import Example, LengthRow, Score
+    from pairloom.text.pairs import PairsSettings
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -109,6 +109,8 @@ class Model:
         `merge`: pairs of the same source are several right answers to one question (pronunciations). What is not given
         is as the model's recipe said, `columns` as those of the pairs that it was trained on.
         """
+        from pairloom.text.pairs import open_pairs, questions
+
         opened = open_pairs(path_names(pairs), self.reading(pairs, columns))
         merging = self.folder.settings.merge if merge is None else merge
         both = questions(((pair.source, pair.target) for pair in opened), merging)
@@ -143,6 +145,8 @@ class Model:
 
     def reading(self, pairs: Paths, columns: str | None = None) -> PairsSettings:
         """How pairs for this model are read: in its normal form, and a table by the columns given or its own."""
+        from pairloom.text.pairs import PairsSettings
+
         own = self.folder.settings.columns if len(path_names(pairs)) == 1 else None
         chosen: Columns | None = parse_columns(columns) if columns else own
         return PairsSettings(normal_form=self.folder.settings.normal_form, columns=chosen)
