@@ -29,9 +29,9 @@ class Marked:
         self.texts: list[int] = []  # places in `parts`
         silent, depth = "", 0  # the element whose content is kept, and how many of that name are open
         for kind, part in _scan(document):
-            if kind == TEXT and not silent and part.strip():
+            if kind == TEXT and not silent and (text := html.unescape(part)).strip():
                 self.texts.append(len(self.parts))
-                self.parts.append(html.unescape(part))
+                self.parts.append(text)
                 continue
             self.parts.append(part)
             if kind in (TEXT, OTHER):
