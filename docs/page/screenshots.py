@@ -23,8 +23,9 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-SOURCE = "Ein kleines Mädchen klettert in ein Spielhaus aus Holz."
-TARGET = "A little girl climbing into a wooden playhouse."
+SOURCE = "Neben einem alten Haus schläft ein großer brauner Hund im Schnee."
+TARGET = "A big brown dog is sleeping in the snow next to an old house."
+CLOSE = "Ein kleines Mädchen klettert in ein Spielhaus aus Holz."  # whose winner was not always ahead
 LARGEST = 200_000  # bytes of a picture
 
 
@@ -43,19 +44,24 @@ def serving(folder: str) -> Iterator[str]:
             server.terminate()
 
 
-def asked(page: Page, address: str) -> None:
+def asked(page: Page, address: str, text: str) -> None:
     """The page with an answer that can be looked into."""
     page.goto(address)
     page.wait_for_selector("body[data-form]")
-    page.fill("#source", SOURCE)
+    page.fill("#source", text)
     page.click("#go")
     page.wait_for_selector("#inside:not([hidden])", timeout=60_000)
     page.wait_for_selector("body:not(.busy)")
 
 
-def attention(page: Page) -> None:
+def threads(page: Page) -> None:
+    """What all tokens look at."""
+    page.mouse.move(0, 0)
+
+
+def pointing(page: Page) -> None:
     """One token written, and what it looks at."""
-    page.hover("#loom-target .token >> nth=4")
+    page.hover("#loom-target .token >> nth=11")
 
 
 def steps(page: Page) -> None:
@@ -83,12 +89,12 @@ def beam(page: Page) -> None:
 
 
 SHOTS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "attention": (attention, {"viewport": {"width": 1120, "height": 800}, "locale": "en-US"}),
+    "attention": (threads, {"viewport": {"width": 1120, "height": 800}, "locale": "en-US"}),
     "steps": (steps, {"viewport": {"width": 1120, "height": 800}, "locale": "en-US"}),
     "forcing": (forcing, {"viewport": {"width": 1120, "height": 800}, "locale": "ko-KR"}),
     "beam": (beam, {"viewport": {"width": 1120, "height": 800}, "locale": "en-US", "color_scheme": "dark"}),
     "phone": (
-        attention,
+        pointing,
         {
             "viewport": {"width": 390, "height": 844},
             "locale": "ko-KR",
@@ -122,7 +128,7 @@ def main() -> None:
             prepare, options = SHOTS[name]
             context = browser.new_context(**options, reduced_motion="reduce")
             page = context.new_page()
-            asked(page, address)
+            asked(page, address, CLOSE if name == "beam" else SOURCE)
             prepare(page)
             page.wait_for_timeout(200)
             # A phone's picture is what is on its screen; the others are the whole page.

@@ -64,11 +64,20 @@ function reasons() {
   if (width > 1) {
     const ranks = winner.path.map((place, n) => steps[n].slice(0, place).filter((one) => one.fate !== "dropped").length + 1);
     const behind = ranks.findIndex((rank) => rank > 1);
-    found.push(behind < 0 ? [t("why_ahead")] : pieces("why_behind", { n: behind + 1, place: ranks[behind] }));
+    if (behind < 0) found.push([t("why_ahead")]);
+    else found.push([t("why_behind", { n: behind + 1, place: ranks[behind] }), " ", ...greedy(winner.path)]);
     const ended = { enough: "why_enough", "out of reach": "why_reach", limit: "why_limit" }[reason];
     found.push(pieces(ended, { n: finished.length, bound: bound === null ? "" : decimals(bound) }));
   }
   return found.map((parts) => parts.map((part) => (part instanceof Node ? part : String(part))));
+}
+
+/** What greedy search would have made of the winner's way: it takes the best continuation of its only hypothesis. */
+function greedy(path) {
+  const better = path.map((place, n) => shown.beam.steps[n].findIndex((one) => one.parent === shown.beam.steps[n][place].parent));
+  const lost = path.findIndex((place, n) => better[n] < place);
+  if (lost < 0) return [t("why_greedy_found")];
+  return pieces("why_greedy_lost", { n: lost + 1, token: el("q", {}, named(shown.beam.steps[lost][better[lost]].token, shown.unit).text) });
 }
 
 // -- what was found ----------------------------------------------------------------------------------------------------
