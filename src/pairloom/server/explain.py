@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from pairloom.pictures.labels import visible
 from pairloom.server.asking import service_of
 from pairloom.server.own import Search
+from pairloom.server.sending import Json
 from pairloom.server.shelf import Served
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Pair(Search):
 
 
 @router.post("/explain")
-async def explain(pair: Pair, request: Request) -> JSONResponse:
+async def explain(pair: Pair, request: Request) -> Json:
     """The decoding of a text: the encoder's states, weights, the most probable tokens of each step, the whole beam.
 
     `attention` is [T, S] (tokens written by tokens read), `heads` [L, N, T, S]. Each entry of `beam.steps` is a list of
@@ -51,7 +51,7 @@ async def explain(pair: Pair, request: Request) -> JSONResponse:
         found = served.model.replay(pair.text, pair.target, **settings.model_dump())
         return replay_as_json(served, found)
 
-    return JSONResponse(await service.call(request, served, work, pair.text, settings.beam))
+    return Json(await service.call(request, served, work, pair.text, settings.beam))
 
 
 def replay_as_json(served: Served, found: Replay) -> dict[str, Any]:

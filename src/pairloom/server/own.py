@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from pairloom.decoding.generator import Output
 from pairloom.server.asking import service_of
 from pairloom.server.problems import ProblemError, bad
+from pairloom.server.sending import NO_STORE, Json, event
 from pairloom.server.service import Service
 from pairloom.server.settings import MOST_TEXTS
 from pairloom.server.shelf import Served
@@ -68,7 +68,7 @@ async def generate(question: Question, request: Request) -> Response:
         for output, entry in zip(outputs, found, strict=True):
             if output.candidates:
                 entry.update(await _attention(service, served, output, request))
-    return JSONResponse({"model": served.name, "outputs": found})
+    return Json({"model": served.name, "outputs": found})
 
 
 async def _attention(service: Service, served: Served, output: Output, request: Request) -> dict[str, Any]:
@@ -87,24 +87,15 @@ async def _streamed(service: Service, served: Served, question: Question, reques
     return StreamingResponse(_events(served, pieces), media_type="text/event-stream", headers=NO_STORE)
 
 
-NO_STORE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""A stream is for one reader, and no proxy may hold it back."""
-
-
-async def _events(served: Served, pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+async def _events(served: Served, pieces: AsyncIterator[str]) -> AsyncIterator[bytes]:
     said = []
     try:
         async for piece in pieces:
             said.append(piece)
-            yield event("piece", {"text": piece})
-        yield event("done", {"model": served.name, "text": "".join(said)})
+            yield event({"text": piece}, "piece")
+        yield event({"model": served.name, "text": "".join(said)}, "done")
     except ProblemError as problem:
-        yield event("error", {"code": problem.code, "message": problem.message})
-
-
-def event(name: str, content: dict[str, Any]) -> str:
-    """One server-sent event."""
-    return f"event: {name}\ndata: {json.dumps(content, ensure_ascii=False)}\n\n"
+        yield event({"code": problem.code, "message": problem.message}, "error")
 
 
 def output_as_json(output: Output) -> dict[str, Any]:
@@ -115,10 +106,10 @@ def output_as_json(output: Output) -> dict[str, Any]:
 
 
 @router.get("/models")
-async def models(request: Request) -> JSONResponse:
+async def models(request: Request) -> Json:
     """What can be asked: names, kinds, units, languages, and how each is asked by default."""
     service = service_of(request)
-    return JSONResponse({"models": [describe(one, service) for one in service.shelf.models.values()]})
+    return Json({"models": [describe(one, service) for one in service.shelf.models.values()]})
 
 
 def describe(served: Served, service: Service) -> dict[str, Any]:
