@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -85,6 +86,26 @@ def start(command: Sequence[object], said: Path) -> int:
         code = main([str(word) for word in command])
         sys.stdout.flush()
         sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def add_engine(folder: Path) -> None:
+    """Makes the engine of a model anew, in a process of its own."""
+    pid = os.fork()
+    if pid:
+        if wait(pid):
+            raise SystemExit(f"no engine could be made for {folder}")
+        return
+    code = 99
+    try:
+        from pairloom.engine import write_engine
+        from pairloom.weights import load_folder
+
+        shutil.rmtree(folder / "engine", ignore_errors=True)
+        loaded = load_folder(folder)
+        write_engine(loaded, loaded.source.encode_all(["abc", "cab"]))
+        code = 0
     finally:
         os._exit(code)
 

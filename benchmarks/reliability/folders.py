@@ -81,23 +81,9 @@ def base_folders(work: Path) -> list[Path]:
         )
         if common.wait(common.start(given, said)):
             raise SystemExit(said.read_text("utf-8"))
-        pid = os.fork()
-        if not pid:
-            add_engine(out)
-            os._exit(0)
-        common.wait(pid)
+        common.add_engine(out)
         found.append(out)
     return found
-
-
-def add_engine(folder: Path) -> None:
-    """The arrays of the engine, as the end of a training writes them."""
-    from pairloom.engine import write_engine
-    from pairloom.weights import load_folder
-
-    shutil.rmtree(folder / "engine", ignore_errors=True)
-    loaded = load_folder(folder)
-    write_engine(loaded, loaded.source.encode_all(["abc", "cab"]))
 
 
 def reseal(folder: Path) -> None:

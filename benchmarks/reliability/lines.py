@@ -84,6 +84,8 @@ def models(work: Path) -> list[Path]:
             common.start(("train", pairs, "--out", out, "--model", kind, *common.sizes(kind), *quick), said)
         ):
             raise SystemExit(said.read_text("utf-8"))
+        if not (out / "engine").exists():
+            common.add_engine(out)
         found.append(out)
     return found
 
@@ -203,8 +205,8 @@ def main() -> None:
         if what == "generate":
             chosen = [hostile(dice) for _ in range(150)]
             lines, names = [line for _, line in chosen], [kind for kind, _ in chosen]
-            engine = ("torch", "onnx")[turn % 2]
-            found = generate(places[turn % len(places)], lines, work, engine)
+            engine = dice.choice(("torch", "onnx"))
+            found = generate(dice.choice(places), lines, work, engine)
             what = f"generate ({engine})"
         else:
             lines, names = pairs_of(dice, 120)

@@ -34,8 +34,8 @@ from pairloom.text.components import MAX_FILE_BYTES
 from pairloom.text.features import LONGEST, MOST, FeatureTokenizer
 from pairloom.text.tokenizer import Tokenizer, Unit
 
-TOKENIZERS = ("tokenizer.source.json", "tokenizer.target.json")
 WEIGHTS = "model.safetensors"
+TOKENIZERS = ("tokenizer.source.json", "tokenizer.target.json")
 NEEDED = ("config.json", *TOKENIZERS, WEIGHTS, "generation.json", "training.json")
 """Files without which nothing can be answered."""
 SEALED = (*NEEDED, "metrics.jsonl", "README.md", "curve.png")
@@ -216,7 +216,8 @@ def read_settings(path: Path) -> FolderSettings:
 
 
 def read_folder(path: str | Path) -> Folder:
-    """Reads and checks all of a model folder but the weights. Raises FolderError, naming everything that is wrong."""
+    """Reads and checks all of a model folder but the weights, which whoever reads them checks (`check_weights`): an
+    engine that needs others does not wait for that. Raises FolderError, naming everything that is wrong."""
     path = Path(path)
     if not path.is_dir():
         raise FolderError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from pairloom.cli import asking, attending, judging, quickstart, serving, showing, training, vectors
+from pairloom.cli import asking, attending, exporting, judging, quickstart, serving, showing, training, vectors
 from pairloom.cli.parser import Command, build, grouped, not_there_yet
 from pairloom.errors import PairloomError, is_out_of_memory
 from pairloom.text.findings import printable
@@ -24,7 +24,7 @@ COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("begin", (quickstart.QUICKSTART, training.TRAIN, vectors.VECTORS)),
     ("use a model", (asking.GENERATE, asking.SCORE, attending.ATTEND, serving.SERVE)),
     ("judge", (judging.CHECK, judging.EVALUATE)),
-    ("look", (showing.SHOW, showing.DOCTOR)),
+    ("look", (showing.SHOW, showing.DOCTOR, exporting.EXPORT)),
 )
 """Every command, in the order of the help."""
 

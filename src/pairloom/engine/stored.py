@@ -28,6 +28,7 @@ from pairloom.engine.wire import Array
 from pairloom.errors import FolderError
 from pairloom.folder import (
     LARGEST_HEADER,
+    WEIGHTS,
     FolderSettings,
     check_files,
     check_weights,
@@ -36,9 +37,8 @@ from pairloom.folder import (
     read_json,
 )
 from pairloom.models.settings import ModelSettings
-from pairloom.storage import file_hash
+from pairloom.storage import read_manifest
 
-WEIGHTS = "model.safetensors"
 INT8 = "int8.safetensors"
 
 
@@ -81,11 +81,11 @@ def load_arrays(path: Path, settings: FolderSettings, precision: Precision, *, s
     wanted = expected(SHAPES[settings.kind](model, settings.source.size, layout), precision)
     place = path / "engine" / INT8
     room = sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in wanted.values())
-    # The weights are at most a few times as large as what is folded of them: nothing larger is read, or even hashed.
-    check_weights(path, 16 * room + 2**26)
     if stored and precision == "int8" and place.is_file():
         arrays = _stored(path, room)
     else:
+        # They are at most a few times as large as what is folded of them: nothing larger is read, or even hashed.
+        check_weights(path, 16 * room + 2**26)
         place = path / WEIGHTS
         arrays = fold(place, settings, model)
         arrays = quantised(arrays) if precision == "int8" else arrays
@@ -99,7 +99,7 @@ def _stored(path: Path, room: int) -> dict[str, Array]:
     """The int8 arrays, of so many bytes, if they are whole and of these weights."""
     names = ("engine.json", INT8)
     check_files(path / "engine", names, names, {INT8: room + LARGEST_HEADER + 8})
-    if read_facts(path).weights != file_hash(path / WEIGHTS):
+    if read_facts(path).weights not in read_manifest(path).get(WEIGHTS, ()):
         raise FolderError(f"{path / 'engine'} belongs to other weights than those of {path / WEIGHTS}: make it anew")
     return map_arrays(path / "engine" / INT8)
 
