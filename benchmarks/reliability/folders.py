@@ -260,7 +260,7 @@ def work_on(number: int, place: Path, bases: list[Path], lines: Path, tally: Tal
     dice = random.Random(number)
     names, done = mutated(bases, folder, dice)
     found = ask(folder, lines, number)
-    while findings(found) and all(map(TIMED.search, findings(found))) and tally.again < 20:
+    if findings(found) and all(map(TIMED.search, findings(found))):
         tally.again, found = tally.again + 1, ask(folder, lines, number)  # was the machine halted, or is it the folder?
     problems = findings(found) + ([f"the canary {canary} was made"] if canary.exists() else [])
     tally.folders += 1
