@@ -94,7 +94,7 @@ def test_an_engine_that_does_not_fit_is_refused(copied: Path) -> None:
         Engine.load(copied, settings)
     assert "output.scale is missing" in str(caught.value)
     assert "more does not belong to this model" in str(caught.value)
-    assert "table is float32 " in str(caught.value)
+    assert "table is float16 " in str(caught.value)
 
 
 def test_an_engine_of_other_weights_is_refused(copied: Path) -> None:

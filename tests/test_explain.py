@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def test_what_was_drawn_has_no_beam_and_is_drawn_again_by_its_seed(client: Any) 
     assert first["beam"] is None
     assert first["free"] == second["free"]
     streamed = client.post("/generate", json={"texts": ["abcde"], "sample": True, "seed": 7, "stream": True}).text
-    assert f'"text": "{first["free"]["text"]}"' in streamed.split("event: done")[1]
+    assert json.loads(streamed.split("data: ")[-1])["text"] == first["free"]["text"]
 
 
 def test_an_ensemble_is_replayed_with_what_its_members_share(tiny_model_dir: Path) -> None:
@@ -93,6 +94,21 @@ def test_an_ensemble_is_replayed_with_what_its_members_share(tiny_model_dir: Pat
     assert found["free"]["text"] == alone.free.text
     assert found["free"]["attention"] == pytest.approx(np.asarray(alone.free.attention), abs=1e-4)
     assert "places" not in found["states"]  # each member has its own states
+
+
+def test_lines_said_before_are_read_by_a_model_that_knows_them(tiny_pairs: Path, tmp_path: Path) -> None:
+    from conftest import TINY
+    from pairloom.server.explain import Pair
+    from pairloom.server.shelf import Served
+
+    lines = tiny_pairs.read_text("utf-8").splitlines()
+    (tmp_path / "talk.tsv").write_text("".join(f"ab ␞ {line}\n" for line in lines), "utf-8")
+    knows = Served("knows", pairloom.train(tmp_path / "talk.tsv", out=tmp_path / "talk", **{**TINY, "steps": 2}))
+    never = Served("never", pairloom.train(tiny_pairs, out=tmp_path / "plain", **{**TINY, "steps": 2}))
+    pair = Pair(text="fgh", before=["abc", "de"])
+    assert pair.read(knows, pair.text) == "abc ␞ de ␞ fgh"
+    assert pair.read(never, pair.text) == "fgh"
+    assert Pair(text="fgh").read(knows, "fgh") == "fgh"
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ import socket
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from pairloom.errors import UsageError
 from pairloom.server.app import create_app
 from pairloom.server.logs import log
+from pairloom.server.protocol import patient_for
 from pairloom.server.service import Service
 from pairloom.server.settings import ServerSettings
 from pairloom.server.shelf import Shelf
@@ -54,13 +56,14 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(shelf: Shelf, settings: ServerSettings) -> None:
-    """Serves until a signal. Raises UsageError if the address cannot be had."""
-    app = create_app(shelf, settings)
+def server_for(app: FastAPI, settings: ServerSettings) -> DrainingServer:
+    """uvicorn around the application."""
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        http=patient_for(settings.limits.body_seconds),
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -68,8 +71,13 @@ def serve(shelf: Shelf, settings: ServerSettings) -> None:
         timeout_graceful_shutdown=max(1, round(settings.drain)),
         limit_concurrency=settings.connections,
     )
+    return DrainingServer(config, app.state.service, settings.grace)
+
+
+def serve(shelf: Shelf, settings: ServerSettings) -> None:
+    """Serves until a signal. Raises UsageError if the address cannot be had."""
     with contextlib.closing(_listen(settings)) as listener:
-        DrainingServer(config, app.state.service, settings.grace).run(sockets=[listener])
+        server_for(create_app(shelf, settings), settings).run(sockets=[listener])
     log("ended")
 
 

@@ -35,6 +35,7 @@ class Service:
         self.shelf, self.settings, self.meters = shelf, settings, meters
         self.queue = WorkQueue(settings.queue_tokens)
         self.draining = False
+        self.characters = 0  # translated through DeepL's interface, which tells its clients
         self._workers: Workers | None = None
         meters.watch("pairloom_queue_tokens", "Tokens that wait", lambda: self.queue.load.tokens)
         meters.watch("pairloom_queue_jobs", "Texts and calls that wait", lambda: self.queue.load.jobs)
