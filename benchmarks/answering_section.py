@@ -40,7 +40,7 @@ def answering_section(found: dict[str, Any]) -> str:
         "",
         f"Peak memory: a fresh process that loads the model and answers 64 lines at once with a beam of 5. Of "
         f"{found['lines']:,} lines the same text as pairloom's Transformer in torch (greedy / beam 5): {same}. The "
-        "peers' beams normalise by length in another way. MarianMT of transformers has the norm after each layer only and "
+        "peers' beams normalise by length in another way. MarianMT of transformers has norms after the layers only and "
         "cannot carry these weights; M2M100 of the same library, with the same `generate`, does.",
         "",
         f"{versions}, {peers}.",
