@@ -29,9 +29,11 @@ def main() -> None:
     parser.add_argument("--lines", type=Path, required=True)
     parser.add_argument("--count", type=int, default=200_000)
     parser.add_argument("--beam", type=int, default=1)
+    parser.add_argument("--precision", default="auto")
     given = parser.parse_args()
     lines = given.lines.read_text("utf-8").splitlines()
     command = [sys.executable, "-m", "pairloom", "generate", str(given.model), "--beam", str(given.beam)]
+    command += ["--precision", given.precision]
     began = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
     assert process.stdin is not None
@@ -50,7 +52,7 @@ def main() -> None:
     if process.wait() != 0:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     found = {
-        "command": f"python benchmarks/pipe.py --model RUNS/A --lines SOURCES --count {given.count} --beam {given.beam}",
+        "command": f"pairloom generate RUNS/A --beam {given.beam} --precision {given.precision}",
         "lines": given.count,
         "answers": answers,
         "different_sources": len(lines),
