@@ -15,13 +15,13 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from pairloom.cli import asking, attending, judging, quickstart, serving, showing, training, vectors
+from pairloom.cli import asking, attending, chatting, judging, quickstart, serving, showing, training, vectors
 from pairloom.cli.parser import Command, build, grouped, not_there_yet
 from pairloom.errors import PairloomError, is_out_of_memory
 
 COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("begin", (quickstart.QUICKSTART, training.TRAIN, vectors.VECTORS)),
-    ("use a model", (asking.GENERATE, asking.SCORE, attending.ATTEND, serving.SERVE)),
+    ("use a model", (asking.GENERATE, asking.SCORE, attending.ATTEND, chatting.CHAT, serving.SERVE)),
     ("judge", (judging.CHECK, judging.EVALUATE)),
     ("look", (showing.SHOW, showing.DOCTOR)),
 )

@@ -14,7 +14,6 @@ from pairloom.errors import UsageError
 from pairloom.version import __version__
 
 LATER = {
-    "chat": "a conversation in the terminal",
     "export": "ONNX, CTranslate2 and the browser",
 }
 """Commands of the plan that no release has yet."""
