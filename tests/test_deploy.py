@@ -37,10 +37,8 @@ def parts() -> dict[str, dict[str, Any]]:
 def words() -> tuple[list[str], list[str]]:
     """The Dockerfile's entry point and its default arguments."""
     text = (DEPLOY / "Dockerfile").read_text("utf-8")
-    entry, default = (
-        json.loads(re.search(rf"^{name} (\[.*\])$", text, re.MULTILINE)[1]) for name in ("ENTRYPOINT", "CMD")
-    )  # type: ignore[index]
-    return entry, default
+    entry, default = (re.findall(rf"^{name} (\[.*\])$", text, re.MULTILINE) for name in ("ENTRYPOINT", "CMD"))
+    return json.loads(entry[0]), json.loads(default[0])
 
 
 def test_the_image_starts_the_server(words: tuple[list[str], list[str]]) -> None:

@@ -34,10 +34,12 @@ class Process:
         words = [sys.executable, "-m", "pairloom", "serve", str(model), "--port", str(self.port), *options]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(words, stderr=log, stdout=log)
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"the server did not start:\n{self.log.read_text('utf-8')[-2000:]}")
+                raise RuntimeError(
+                    f"the server did not start ({self.process.poll()}):\n{self.log.read_text('utf-8')[-2000:]}"
+                )
             time.sleep(0.05)
 
     def get(self, path: str) -> bytes:

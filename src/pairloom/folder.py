@@ -26,11 +26,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pairloom.errors import FolderError
 from pairloom.models import SETTINGS
 from pairloom.models.settings import ModelSettings
-from pairloom.storage import MANIFEST, check_manifest, disk_errors, write_file, write_manifest
+from pairloom.storage import MANIFEST, check_manifest, disk_errors, read_manifest, write_file, write_manifest
 from pairloom.text.columns import Columns, split_features
 from pairloom.text.features import LONGEST, MOST, FeatureTokenizer
 from pairloom.text.tokenizer import Tokenizer, Unit
 
+WEIGHTS = "model.safetensors"
 TOKENIZERS = ("tokenizer.source.json", "tokenizer.target.json")
 NEEDED = ("config.json", *TOKENIZERS, "model.safetensors", "generation.json", "training.json")
 """Files without which nothing can be answered."""
@@ -145,7 +146,8 @@ def read_settings(path: Path) -> FolderSettings:
 
 
 def read_folder(path: str | Path) -> Folder:
-    """Reads and checks all of a model folder but the weights. Raises FolderError, naming everything that is wrong."""
+    """Reads and checks all of a model folder but the weights, which whoever reads them checks (`check_weights`): an
+    engine that needs others does not wait for that. Raises FolderError, naming everything that is wrong."""
     path = Path(path)
     if not path.is_dir():
         raise FolderError(f"{path} is not a folder" if path.exists() else f"{path} does not exist")
@@ -157,9 +159,9 @@ def read_folder(path: str | Path) -> Folder:
         raise FolderError(
             f"{path} is still in training or was interrupted: give the same `pairloom train` command again"
         )
-    findings = check_manifest(path)
-    if findings:
-        raise FolderError(f"{path} is damaged:", findings)
+    findings = check_manifest(path, read_manifest(path).keys() - {WEIGHTS})
+    if findings or not (path / WEIGHTS).is_file():
+        raise FolderError(f"{path} is damaged:", [*findings, *check_manifest(path, {WEIGHTS})])
     settings = read_settings(path)
     source = _tokenizer(path, "source", settings.source)
     target = source if settings.joint and _same_files(path) else _tokenizer(path, "target", settings.target)
@@ -180,6 +182,13 @@ def _same_files(path: Path) -> bool:
     """Whether both tokenizers are one, as with a joint vocabulary: then it is built once."""
     first, second = (path / name for name in TOKENIZERS)
     return first.stat().st_size == second.stat().st_size <= LARGEST_JSON and first.read_bytes() == second.read_bytes()
+
+
+def check_weights(path: Path) -> None:
+    """Raises FolderError if the weights of a folder are not those that were written."""
+    findings = check_manifest(path, {WEIGHTS})
+    if findings:
+        raise FolderError(f"{path} is damaged:", findings)
 
 
 def with_feature_ids(

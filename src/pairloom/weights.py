@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from pairloom.errors import FolderError, UsageError
-from pairloom.folder import Folder, FolderSettings, model_settings, read_folder, read_header
+from pairloom.folder import WEIGHTS, Folder, FolderSettings, check_weights, model_settings, read_folder, read_header
 from pairloom.models.ensemble import Ensemble
 from pairloom.models.kinds import MODELS
 from pairloom.models.protocol import Model
@@ -40,7 +40,8 @@ def with_weights(folder: Folder) -> ModelFolder:
         members = tuple(with_weights(member) for member in folder.members)
         together = Ensemble([member.model for member in members]).eval()
         return ModelFolder(**{**vars(folder), "members": members}, model=together)
-    model = build_model_checked(folder.path / "model.safetensors", folder.settings)
+    check_weights(folder.path)
+    model = build_model_checked(folder.path / WEIGHTS, folder.settings)
     return ModelFolder(**vars(folder), model=model)
 
 

@@ -105,6 +105,8 @@ def remarks(event: ev.Event) -> list[str]:
         return [*event.lines, *([f"goes on after update {event.resumed_at:,}"] if event.resumed_at else [])]
     if isinstance(event, ev.Note):
         return [f"step {event.step:,}: {event.message}"]
+    if isinstance(event, ev.Evaluated) and event.engine:
+        return [f"engine: {event.engine}"]
     if isinstance(event, ev.Finished) and event.reason == "patience":
         return [f"stopped early after {event.step:,} updates: the development score no longer improves"]
     return []

@@ -117,7 +117,7 @@ class Generator:
         found = self._search(sources, settings, prefix, [first + place for place in filled])
         outputs = [Output(text) for text in texts]
         for place, ids, hypotheses in zip(filled, encoded, found, strict=True):
-            candidates = [self._candidate(hypothesis) for hypothesis in hypotheses]
+            candidates = [self.candidate(hypothesis) for hypothesis in hypotheses]
             outputs[place] = Output(texts[place], candidates, cut=max(0, len(ids) - most))
         return outputs
 
@@ -139,7 +139,8 @@ class Generator:
         forced = self.folder.target.encode(self._normal(prefix)) if prefix else []
         return self.engines.answering(settings, [forced] if forced else None)
 
-    def _candidate(self, one: Hypothesis) -> Candidate:
+    def candidate(self, one: Hypothesis) -> Candidate:
+        """A hypothesis as text."""
         target = self.folder.target
         # A line of output is a line: a model that has seen bytes could make a line break.
         text = " ".join(target.decode(one.tokens).splitlines())
@@ -147,7 +148,7 @@ class Generator:
 
     def stream(self, text: str, settings: DecodingSettings) -> Iterator[str]:
         """The output of greedy search or sampling piece by piece; the pieces together are the text."""
-        ids = self._source_ids(text)
+        ids = self.ids(text)
         said, before = [], ""
         for token in self.plain.stream(ids, settings):
             said.append(token)
@@ -161,19 +162,19 @@ class Generator:
         blank = [place for place, pair in enumerate(pairs) if not (pair[0].strip() and pair[1].strip())]
         if blank:
             raise UsageError(f"pair {blank[0]} (counted from 0) has a blank side: it has no probability")
-        sources = [self._source_ids(source) for source, _ in pairs]
+        sources = [self.ids(source) for source, _ in pairs]
         targets = [self.folder.target.encode(self._normal(target)) for _, target in pairs]
         return self.plain.score(sources, targets, batch)
 
     def encode(self, texts: Sequence[str]) -> Array:
         """The context vector of each text, [B, D]."""
-        return self.plain.encode([self._source_ids(text) for text in texts])
+        return self.plain.encode([self.ids(text) for text in texts])
 
     def explain(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Explanation:
         """What the model looks at while it says `target` (or, without one, its own output for `text`)."""
         if not text.strip():
             raise UsageError("there is nothing to explain in a blank text")
-        source = self._source_ids(text)
+        source = self.ids(text)
         if target is None:
             target_ids = self._search([source], settings or self.settings())[0][0].tokens
         else:
@@ -185,9 +186,10 @@ class Generator:
         if not text.strip():
             raise UsageError("there is nothing to replay in a blank text")
         forced = self.folder.target.encode(self._normal(target)) if target and target.strip() else None
-        return self.plain.replay(self._normal(text), self._source_ids(text), forced, settings or self.settings())
+        return self.plain.replay(self._normal(text), self.ids(text), forced, settings or self.settings())
 
-    def _source_ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> list[int]:
+        """A source as the model reads it: in its normal form, cut where it never read further, without `</s>`."""
         return self.folder.source.encode(self._normal(text))[: self.folder.settings.source.max_tokens]
 
     def _normal(self, text: str) -> str:

@@ -32,12 +32,12 @@ def fold_attention(w: Weights, s: AttentionSettings, layout: Layout) -> dict[str
     by_context, by_hidden, by_token = (
         {"combine": c, "gate": g} for c, g in zip(np.split(combine, ends, 1), np.split(gate, ends, 1), strict=True)
     )
-    cells = _cells(w, "decoder", s.decoder_layers)
+    cells = cells_of(w, "decoder", s.decoder_layers)
     known = cells[0]["weight_ih"][:, : s.embedding]
     fed = reorder(cells[0]["weight_ih"][:, s.embedding :], STEP_ORDER[s.cell])
     embedding = w["target_embedding.weight"] * np.float32(0.3 * s.embedding**0.5)
     arrays = {
-        "table": _table(plan, layout, embedding, known, cells[0], by_token),
+        "table": table(plan, layout, embedding, known, cells[0], by_token),
         "embedding": w.get("source_embedding.weight", w["target_embedding.weight"])
         * np.float32(0.3 * s.embedding**0.5),
         "bridge.weight": w["bridge.weight"].T,
@@ -46,7 +46,7 @@ def fold_attention(w: Weights, s: AttentionSettings, layout: Layout) -> dict[str
     arrays |= _encoder(w, s)
     hidden = {**by_hidden, **_asking(w, s, plan)}
     biases = {"combine": bias, "query": w.get("attend.query.bias"), "gate": w.get("gate.gate.bias")}
-    arrays |= _reads(plan, cells, hidden, biases)
+    arrays |= reads(plan, cells, hidden, biases)
     arrays |= _memory(w, s, plan, {**by_context, "fed": fed})
     if s.input_feeding:
         arrays["feed.weight"] = fed.T
@@ -54,23 +54,26 @@ def fold_attention(w: Weights, s: AttentionSettings, layout: Layout) -> dict[str
         arrays["weigh"] = w["attend.weigh.weight"].T
         if s.coverage:
             arrays["covered"] = w["attend.covered"][None, None, :]
-    return arrays | _output(w, layout)
+    return arrays | output(w, layout)
 
 
 def fold_rnn(w: Weights, s: RNNSettings, layout: Layout) -> dict[str, Array]:
     """The model with the fixed context vector."""
     plan, scale = plan_rnn(s), np.float32(0.3 * s.embedding**0.5)
-    cells = _cells(w, "decoder", s.layers)
+    cells = cells_of(w, "decoder", s.layers)
     source = w.get("source_embedding.weight", w["target_embedding.weight"])
-    table = _table(plan, layout, w["target_embedding.weight"] * scale, cells[0]["weight_ih"], cells[0], {})
-    arrays = {"table": table, "embedding": source * scale}
-    for layer, one in enumerate(_cells(w, "encoder", s.layers)):
+    target = w["target_embedding.weight"] * scale
+    arrays = {
+        "table": table(plan, layout, target, cells[0]["weight_ih"], cells[0], {}),
+        "embedding": source * scale,
+    }
+    for layer, one in enumerate(cells_of(w, "encoder", s.layers)):
         arrays |= _named(f"encoder.{layer}", fold_sequence(s.cell, [one]))
     project = {"combine": w["project.weight"]} if "project.weight" in w else {}
-    return arrays | _reads(plan, cells, project, {}) | _output(w, layout)
+    return arrays | reads(plan, cells, project, {}) | output(w, layout)
 
 
-def _cells(w: Weights, name: str, layers: int) -> list[dict[str, Array]]:
+def cells_of(w: Weights, name: str, layers: int) -> list[dict[str, Array]]:
     """The weights of each layer of torch's cells."""
     parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     return [{part: w[f"{name}.{part}_l{layer}"] for part in parts} for layer in range(layers)]
@@ -81,7 +84,7 @@ def _encoder(w: Weights, s: AttentionSettings) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     for layer in range(s.encoder_layers):
         ways = ("forwards", "backwards") if s.bidirectional else ("forwards",)
-        directions = [_cells(w, f"encoder.{way}.{layer}", 1)[0] for way in ways]
+        directions = [cells_of(w, f"encoder.{way}.{layer}", 1)[0] for way in ways]
         arrays |= _named(f"encoder.{layer}", fold_sequence(s.cell, directions))
     return arrays
 
@@ -90,7 +93,7 @@ def _named(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {f"{name}.{part}": array for part, array in arrays.items()}
 
 
-def _table(
+def table(
     plan: Plan,
     layout: Layout,
     embedding: Array,  # [V, E], scaled
@@ -110,7 +113,7 @@ def _added(cell: Cell, one: Mapping[str, Array]) -> Array:
     return one["bias_ih"] if cell == "gru" else one["bias_ih"] + one["bias_hh"]
 
 
-def _reads(
+def reads(
     plan: Plan,
     cells: list[dict[str, Array]],
     by_hidden: Mapping[str, Array],  # [columns, H] of the top layer, beside its own gates
@@ -169,7 +172,7 @@ def _memory(w: Weights, s: AttentionSettings, plan: Plan, by_context: Mapping[st
     return {"memory.weight": np.concatenate([*keys, context]).T}
 
 
-def _output(w: Weights, layout: Layout) -> dict[str, Array]:
+def output(w: Weights, layout: Layout) -> dict[str, Array]:
     """The output layer."""
     weight = w.get("output.weight", w["target_embedding.weight"])
     return {

@@ -8,11 +8,14 @@ from typing import Any
 from pairloom.engine.cells import GATES
 from pairloom.engine.layout import Layout
 from pairloom.engine.products import Precision
-from pairloom.engine.recurrent_plan import Plan, plan_attention, plan_rnn
+from pairloom.engine.quantising import TABLES
+from pairloom.engine.recurrent_plan import Plan, plan_attention, plan_hybrid, plan_rnn
 from pairloom.engine.wire import Array
 from pairloom.models.attention_settings import AttentionSettings
+from pairloom.models.hybrid_settings import HybridSettings
 from pairloom.models.rnn_settings import RNNSettings
 from pairloom.models.settings import Cell
+from pairloom.models.transformer_settings import TransformerSettings
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
@@ -47,6 +50,46 @@ def shapes_rnn(s: RNNSettings, source: int, layout: Layout) -> Shapes:
     return shapes | _decoder(plan, layout, plan.combined)
 
 
+def shapes_transformer(s: TransformerSettings, source: int, layout: Layout) -> Shapes:
+    """Of the Transformer."""
+    d = s.size
+    shapes: Shapes = {"embedding": (source, d), "table": (layout.length, d)}
+    shapes |= _encoder(d, s.feed_forward, s.encoder_layers, s.norm)
+    shapes |= _product("cross", d, 2 * d * s.decoder_layers) | _product("output", d, layout.length)
+    for layer in range(s.decoder_layers):
+        shapes |= _layer(f"decoder.{layer}", d, s.feed_forward, norms=3)
+        shapes |= _product(f"decoder.{layer}.query", d, d) | _product(f"decoder.{layer}.cross_mix", d, d)
+    return shapes | (_norm("norm", d) if s.norm == "pre" else {})
+
+
+def shapes_hybrid(s: HybridSettings, source: int, layout: Layout) -> Shapes:
+    """Of the hybrid."""
+    plan, d = plan_hybrid(s), s.size
+    shapes: Shapes = {"embedding": (source, d), "memory.weight": (d, d + s.heads * d)}
+    shapes |= _encoder(d, s.feed_forward, s.encoder_layers, "pre")
+    shapes |= _product("bridge", d, 2 * s.hidden * s.decoder_layers)
+    return shapes | _decoder(plan, layout, d)
+
+
+def _encoder(d: int, feed_forward: int, layers: int, norm: str) -> Shapes:
+    shapes: Shapes = {}
+    for layer in range(layers):
+        shapes |= _layer(f"encoder.{layer}", d, feed_forward, norms=2)
+    return shapes | (_norm("encoder.norm", d) if norm == "pre" else {})
+
+
+def _layer(name: str, d: int, feed_forward: int, norms: int) -> Shapes:
+    shapes = _product(f"{name}.project", d, 3 * d) | _product(f"{name}.mix", d, d)
+    shapes |= _product(f"{name}.inner", d, feed_forward) | _product(f"{name}.outer", feed_forward, d)
+    for number in range(norms):
+        shapes |= _norm(f"{name}.norm.{number}", d)
+    return shapes
+
+
+def _norm(name: str, d: int) -> Shapes:
+    return {f"{name}.gain": (d,), f"{name}.shift": (d,)}
+
+
 def _decoder(plan: Plan, layout: Layout, combined: int) -> Shapes:
     shapes: Shapes = {"table": (layout.length, sum(plan.table.values()))}
     for layer in range(plan.layers):
@@ -67,7 +110,12 @@ def _product(name: str, inputs: int, outputs: int) -> Shapes:
     return {f"{name}.weight": (inputs, outputs), f"{name}.bias": (outputs,)}
 
 
-SHAPES: dict[str, Callable[[Any, int, Layout], Shapes]] = {"attention": shapes_attention, "rnn": shapes_rnn}
+SHAPES: dict[str, Callable[[Any, int, Layout], Shapes]] = {
+    "attention": shapes_attention,
+    "rnn": shapes_rnn,
+    "transformer": shapes_transformer,
+    "hybrid": shapes_hybrid,
+}
 """kind → shapes in float32, of (settings, tokens of the source, order of the target)."""
 
 
@@ -80,6 +128,8 @@ def expected(shapes: Mapping[str, Shape], precision: Precision) -> dict[str, tup
         if precision == "int8" and what == "weight":
             found[f"{base}.quantised"] = "int8", shape
             found[f"{base}.scale"] = "float32", shape[1:]
+        elif precision == "int8" and name in TABLES:
+            found[name] = "float16", shape
         elif precision == "int8" and what in {"into", "again"} and _is_lstm(shapes[f"{base}.again"]):
             found[name] = "int8", (directions, shape[2], shape[1])
             found[f"{name}_scale"] = "float32", (directions, shape[1])

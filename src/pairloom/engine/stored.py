@@ -24,11 +24,10 @@ from pairloom.engine.quantising import quantised
 from pairloom.engine.shapes import SHAPES, differences, expected
 from pairloom.engine.wire import Array
 from pairloom.errors import FolderError
-from pairloom.folder import FolderSettings, explain, model_settings, read_json
+from pairloom.folder import WEIGHTS, FolderSettings, check_weights, explain, model_settings, read_json
 from pairloom.models.settings import ModelSettings
-from pairloom.storage import check_manifest, file_hash
+from pairloom.storage import check_manifest, read_manifest
 
-WEIGHTS = "model.safetensors"
 INT8 = "int8.safetensors"
 
 
@@ -71,6 +70,7 @@ def load_arrays(path: Path, settings: FolderSettings, precision: Precision, *, s
     if stored and precision == "int8" and place.is_file():
         arrays = _stored(path)
     else:
+        check_weights(path)
         place = path / WEIGHTS
         arrays = fold(place, settings, model)
         arrays = quantised(arrays) if precision == "int8" else arrays
@@ -85,7 +85,7 @@ def _stored(path: Path) -> dict[str, Array]:
     findings = check_manifest(path / "engine")
     if findings:
         raise FolderError(f"{path / 'engine'} is damaged:", findings)
-    if read_facts(path).weights != file_hash(path / WEIGHTS):
+    if read_facts(path).weights not in read_manifest(path).get(WEIGHTS, ()):
         raise FolderError(f"{path / 'engine'} belongs to other weights than those of {path / WEIGHTS}: make it anew")
     return map_arrays(path / "engine" / INT8)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -17,6 +17,7 @@ from pairloom.server.sending import NO_STORE, Json, event
 from pairloom.server.service import Service
 from pairloom.server.settings import MOST_TEXTS
 from pairloom.server.shelf import Served
+from pairloom.text.turns import as_source
 
 router = APIRouter(tags=["pairloom"])
 
@@ -44,7 +45,22 @@ class Search(BaseModel):
         return self.model_dump(exclude_none=True, include=set(Search.model_fields) - {"model"})
 
 
-class Question(Search):
+class Spoken(Search):
+    """Texts that may be lines of a conversation."""
+
+    before: Annotated[list[str], Field(max_length=200)] = Field(
+        [], description="of a conversation: the lines said before, oldest first, for models that have learnt from such"
+    )
+
+    def read(self, served: Served, text: str) -> str:
+        """The source that the model reads for a text."""
+        if not self.before:
+            return text
+        folder = served.model.folder
+        return as_source([*self.before, text], folder.source, folder.settings.source.max_tokens)
+
+
+class Question(Spoken):
     """Texts to be answered."""
 
     texts: Annotated[list[str], Field(min_length=1, max_length=MOST_TEXTS, description="one output for each, in order")]
@@ -58,11 +74,13 @@ async def generate(question: Question, request: Request) -> Response:
     """Outputs for texts: JSON, or with `stream` server-sent events `piece`, then `done` (or `error`)."""
     service = service_of(request)
     served = service.shelf.find(question.model)
+    service.check([*question.before, *question.texts])
+    texts = [question.read(served, text) for text in question.texts]
     if question.stream:
-        return await _streamed(service, served, question, request)
+        return await _streamed(service, served, question, texts, request)
     settings = service.decoding(served, **question.asked)
     seeded = question.seed is not None
-    outputs = await service.outputs(request, served, question.texts, settings, prefix=question.prefix, seeded=seeded)
+    outputs = await service.outputs(request, served, texts, settings, prefix=question.prefix, seeded=seeded)
     found = [output_as_json(output) for output in outputs]
     if question.attention:
         for output, entry in zip(outputs, found, strict=True):
@@ -77,13 +95,15 @@ async def _attention(service: Service, served: Served, output: Output, request: 
     return {"source_tokens": seen.source_tokens, "target_tokens": seen.tokens, "attention": seen.attention.tolist()}
 
 
-async def _streamed(service: Service, served: Served, question: Question, request: Request) -> Response:
-    if len(question.texts) != 1:
-        raise bad(f"{len(question.texts)} texts: a stream has one")
+async def _streamed(
+    service: Service, served: Served, question: Question, texts: Sequence[str], request: Request
+) -> Response:
+    if len(texts) != 1:
+        raise bad(f"{len(texts)} texts: a stream has one")
     if question.prefix or question.attention or (question.nbest or 1) > 1:
         raise bad("a stream has no prefix, no attention and one output")
     settings = service.streaming(served, **question.asked)
-    pieces = await service.stream(request, served, question.texts[0], settings, seeded=question.seed is not None)
+    pieces = await service.stream(request, served, texts[0], settings, seeded=question.seed is not None)
     return StreamingResponse(_events(served, pieces), media_type="text/event-stream", headers=NO_STORE)
 
 
