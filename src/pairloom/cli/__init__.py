@@ -29,6 +29,7 @@ from pairloom.cli import (
 )
 from pairloom.cli.parser import Command, build, grouped, known_command
 from pairloom.errors import PairloomError, is_out_of_memory
+from pairloom.text.findings import printable
 
 COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("begin", (quickstart.QUICKSTART, training.TRAIN, vectors.VECTORS)),
@@ -98,7 +99,7 @@ def _fail(message: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):  # standard error may be closed: then nobody can be told
         with contextlib.suppress(OSError):
             sys.stdout.flush()  # what was found before the error comes before its message
-        print(f"pairloom: {message}", file=sys.stderr)
+        print(printable(f"pairloom: {message}"), file=sys.stderr)
     return code
 
 
