@@ -16,7 +16,7 @@ import pytest
 from calls import QUICK
 from pairloom.cli import COMMANDS
 from pairloom.cli.output import colours, command, duration, program
-from pairloom.cli.parser import LATER, assignment, grouped
+from pairloom.cli.parser import assignment, grouped
 from pairloom.cli.progress import Bar, Plain, left
 from pairloom.workflow import events as ev
 
@@ -96,13 +96,6 @@ def test_wrong_use_says_what_is_wrong_and_leaves_with_2(ask: Any, words: list[st
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("pairloom: error: ")
     assert message in answer.err
-
-
-@pytest.mark.parametrize("words", [[name, "anything", "--at-all"] for name in LATER])
-def test_what_is_planned_says_that_it_is_not_there_yet(ask: Any, words: list[str]) -> None:
-    answer = ask(*words)
-    assert (answer.code, answer.out) == (2, "")
-    assert "not there yet" in answer.err
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------
