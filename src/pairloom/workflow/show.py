@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from pairloom.decoding.choice import has_runtime
 from pairloom.errors import FolderError
-from pairloom.folder import FolderSettings, is_model, read_header, read_json, read_settings
+from pairloom.folder import (
+    SEALED,
+    FolderSettings,
+    check_files,
+    is_model,
+    read_header,
+    read_json,
+    read_settings,
+    read_training,
+)
 from pairloom.pictures import sparkline
-from pairloom.storage import check_manifest
 from pairloom.workflow.engine import engine_line, stored_facts
 from pairloom.workflow.log import LOG, rows_of
 
@@ -131,9 +139,8 @@ def describe(path: str | Path) -> Description:
         raise FolderError(
             f"{path} is not a model folder: it has no training.json; `pairloom train ... --out {path}` makes one"
         )
-    findings = check_manifest(path) if finished else []
-    if findings:
-        raise FolderError(f"{path} is damaged:", findings)
+    if finished:
+        check_files(path, SEALED)
     last: dict[str, Any] = {}
     validations: deque[tuple[float, float]] = deque(maxlen=MOST_VALIDATIONS)
     for row in rows_of(path / LOG):
@@ -141,8 +148,8 @@ def describe(path: str | Path) -> Description:
         if row["event"] == "validation":
             validations.append((float(row["loss"]), float(row["exact"])))
     facts = stored_facts(path) if finished else None
-    training = read_json(path / "training.json")
-    result = training.get("result", {})
+    training = read_training(path)
+    result = training.get("result") or {}
     return Description(
         folder=str(path),
         finished=finished,
