@@ -60,6 +60,12 @@ class Layout:
         return ids
 
     @cached_property
+    def names(self) -> list[int]:
+        """`ids` as a list."""
+        found: list[int] = self.ids.tolist()
+        return found
+
+    @cached_property
     def positions(self) -> npt.NDArray[np.int64]:
         """[V] id → position"""
         positions = np.zeros(self.size, np.int64)
