@@ -161,8 +161,8 @@ def read_folder(path: str | Path) -> Folder:
     if findings:
         raise FolderError(f"{path} is damaged:", findings)
     settings = read_settings(path)
-    source = Tokenizer.load(path / "tokenizer.source.json", settings.source.unit)
-    target = Tokenizer.load(path / "tokenizer.target.json", settings.target.unit)
+    source = _tokenizer(path, "source", settings.source)
+    target = source if settings.joint and _same_files(path) else _tokenizer(path, "target", settings.target)
     source, target = with_feature_ids(source, target, settings.source.features, joint=settings.joint)
     for side, tokenizer, expected in (("source", source, settings.source), ("target", target, settings.target)):
         if tokenizer.size != expected.size:
@@ -170,6 +170,16 @@ def read_folder(path: str | Path) -> Folder:
     model_settings(settings)
     generation, training = (read_json(path / name) for name in ("generation.json", "training.json"))
     return Folder(path, settings, source, target, generation, training)
+
+
+def _tokenizer(path: Path, side: str, settings: SideSettings) -> Tokenizer:
+    return Tokenizer.load(path / f"tokenizer.{side}.json", settings.unit)
+
+
+def _same_files(path: Path) -> bool:
+    """Whether both tokenizers are one, as with a joint vocabulary: then it is built once."""
+    first, second = (path / name for name in TOKENIZERS)
+    return first.stat().st_size == second.stat().st_size <= LARGEST_JSON and first.read_bytes() == second.read_bytes()
 
 
 def with_feature_ids(

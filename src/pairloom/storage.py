@@ -16,8 +16,6 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pairloom.errors import FolderError, StorageError, UsageError
 
 MANIFEST = "MANIFEST.sha256"
@@ -220,6 +218,8 @@ def flush_directory(path: Path) -> None:
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Keeps a second process out of the folder for as long as the block runs; the system frees it with the process."""
+    from filelock import FileLock, Timeout  # here: who only reads does not wait for its import
+
     with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory / ".lock")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pairloom.cli.lines import arriving, open_lines, windows
 from pairloom.cli.output import is_terminal, say, show, show_json
 from pairloom.cli.parser import (
-    ENGINES,
     Command,
     Parser,
     add_columns,
@@ -22,7 +21,6 @@ from pairloom.cli.parser import (
     add_search,
     folders_and_pairs,
     folders_and_rest,
-    refuse_later,
 )
 from pairloom.errors import UsageError
 from pairloom.text.files import STDIN
@@ -39,16 +37,11 @@ NOTHING: dict[str, Any] = {"text": "", "tokens": [], "score": None, "normalised"
 BREAKS = str.maketrans("\t\r\n", "   ")
 
 
-def open_model(directories: Sequence[str], later: dict[str, Any], threads: int | None) -> Model:
-    """The model (of several folders: the ensemble), after options that nothing can be done with have been refused."""
-    refuse_later(later, ENGINES)
-    import torch
-
+def open_model(directories: Sequence[str], machine: dict[str, Any]) -> Model:
+    """The model (of several folders: the ensemble) on the engine asked for."""
     import pairloom
 
-    if threads:
-        torch.set_num_threads(threads)
-    return pairloom.load(*directories)
+    return pairloom.load(*directories, **machine)
 
 
 # -- generate ----------------------------------------------------------------------------------------------------------
@@ -76,8 +69,7 @@ def generate(
     attention: bool,
     as_json: bool,
     decoding: dict[str, Any],
-    later: dict[str, Any],
-    threads: int | None,
+    machine: dict[str, Any],
 ) -> int:
     """One line in, one line out, in order, always."""
     directories, files = folders_and_rest(directory, files)
@@ -85,7 +77,9 @@ def generate(
         raise UsageError(f"{len(files)} files of lines: give one, or join them with cat")
     if attention and not as_json:
         raise UsageError("--attention needs --json; `pairloom attend` draws it")
-    model = open_model(directories, later, threads)
+    model = open_model(directories, machine)
+    answering = model.answering(prefix, **decoding)
+    by = {"engine": answering.engine, "precision": answering.precision}
     file = files[0] if files else STDIN
     lines = open_lines(file)
     typed = file == STDIN and is_terminal(sys.stdin)
@@ -97,7 +91,7 @@ def generate(
         if as_json:
             wanted = attention and output.candidates
             weights = attention_as_json(model.explain(output.source, output.text)) if wanted else {}
-            show_json({"line": number, **_as_json(output), **weights})
+            show_json({"line": number, **_as_json(output), **weights, **by})
         else:
             show("\t".join(one.text.translate(BREAKS) for one in output.candidates))
         counter.cut += output.cut > 0
@@ -182,16 +176,17 @@ def score(
     columns: str | None,
     batch: int,
     as_json: bool,
-    later: dict[str, Any],
-    threads: int | None,
+    machine: dict[str, Any],
 ) -> int:
     """log P(target | source) of each pair, its source and its target; the perplexity of all."""
     directories, pairs = folders_and_pairs(directory, pairs)
-    model = open_model(directories, later, threads)
+    if machine.get("engine") == "onnx":
+        raise UsageError("--engine onnx: it searches; how probable a given text is, torch computes: leave it out")
+    model = open_model(directories, {**machine, "engine": "torch"})
     from pairloom.decoding.generator import WINDOW, Generator
     from pairloom.text.pairs import open_pairs
 
-    generator = Generator(model.folder)  # an ensemble's folder is one
+    generator = Generator(model.folder, engines=model.engines)  # an ensemble's folder is one
     opened = open_pairs(pairs, model.reading(pairs, columns))
     count, tokens, total = 0, 0, 0.0
     rows = iter(opened)

@@ -43,8 +43,7 @@ def attend(
     words: bool,
     as_json: bool,
     decoding: dict[str, Any],
-    later: dict[str, Any],
-    threads: int | None,
+    machine: dict[str, Any],
 ) -> int:
     """Draws the attention into the terminal and, with `out`, into a file."""
     from pairloom.pictures import attention_in_terminal, draw_attention
@@ -54,7 +53,7 @@ def attend(
     stray = [word for word in directories[1:] if not Path(word).is_dir()]
     if stray:
         raise UsageError(f"{stray[0]!r} is no folder of a model; if it belongs to TEXT, put that into quotes")
-    model = open_model(directories, later, threads)
+    model = open_model(directories, machine)
     explained = model.explain(_whole(text), None if target is None else _whole(target), **decoding)
     explained = explained.looking(layer, head)
     seen = explained.by_words() if words else explained.by_tokens()

@@ -55,15 +55,14 @@ def evaluate(
     columns: str | None,
     as_json: bool,
     decoding: dict[str, Any],
-    later: dict[str, Any],
-    threads: int | None,
+    machine: dict[str, Any],
 ) -> int:
     """Scores with intervals, a table by length, the ten worst."""
     from pairloom.metrics.scores import expand
 
     expand(metrics or ())  # an unknown metric is better refused before the work than after it
     directories, pairs = folders_and_pairs(directory, pairs)
-    model = open_model(directories, later, threads)
+    model = open_model(directories, machine)
     found = model.evaluate(pairs, metrics, merge=merge, columns=columns, **decoding)
     if found.skipped:
         say(found.skipped)
@@ -75,6 +74,7 @@ def evaluate(
                 "pairs": list(pairs),
                 "lines": found.lines,
                 "decoding": {**model.folder.generation, **decoding},
+                "engine": model.answering(**decoding)._asdict(),
                 "scores": [score.as_json() for score in found.scores],
                 "by_length": [row.as_json() for row in found.by_length],
                 "worst": [example._asdict() for example in found.worst],

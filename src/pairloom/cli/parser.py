@@ -156,10 +156,12 @@ def folders_and_pairs(directory: str, words: Sequence[str]) -> tuple[list[str], 
 def add_machine(parser: Parser) -> None:
     """How the work is done, which changes no result but in the last digits."""
     group = parser.add_argument_group("machine")
-    group.add_argument("--threads", type=natural, metavar="N", help="threads of the processor")
-    group.add_argument("--engine", choices=("auto", "torch", "onnx"), dest="later.engine", help="auto is torch")
+    group.add_argument("--threads", type=natural, metavar="N", dest="machine.threads", help="threads of the processor")
+    text = "auto: onnx where it is installed, the model has it and it can do what is asked; otherwise torch"
+    group.add_argument("--engine", choices=("auto", "torch", "onnx"), dest="machine.engine", help=text)
     choices = ("auto", "float32", "bfloat16", "int8")
-    group.add_argument("--precision", choices=choices, dest="later.precision", help="auto is float32")
+    text = "auto: float32, or int8 (onnx) if this costs the model nothing to speak of; `pairloom show` tells"
+    group.add_argument("--precision", choices=choices, dest="machine.precision", help=text)
 
 
 def add_search(parser: Parser) -> None:
@@ -180,19 +182,6 @@ def add_search(parser: Parser) -> None:
     option("--top-k", int, "K", "sampling: only the K most probable tokens")
     option("--top-p", float, "P", "sampling: only the most probable tokens that hold this probability together")
     option("--seed", int, "N", "sampling: of the draws")
-
-
-def refuse_later(later: dict[str, Any], there: dict[str, Sequence[str]]) -> None:
-    """Raises UsageError for options of the plan that no release has yet; `there` names the values that work."""
-    for name, value in later.items():
-        known = there.get(name, ())
-        if value not in known:
-            instead = f"; there is: {', '.join(known)}" if known else ""
-            raise UsageError(f"--{name} {value} is not there yet{instead}")
-
-
-ENGINES: dict[str, Sequence[str]] = {"engine": ("auto", "torch"), "precision": ("auto", "float32")}
-"""What works today of the options in `add_machine`."""
 
 
 def natural(text: str) -> int:

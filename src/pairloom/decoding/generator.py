@@ -18,6 +18,7 @@ from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from pairloom.decoding.choice import Answering, Engines
 from pairloom.decoding.ensemble import as_one
 from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 SAMPLING = ("sample", "temperature", "top_k", "top_p")
 """Settings that only sampling uses."""
+PLAIN = Engines()
+"""Torch answers everything."""
 WINDOW = 32
 """Batches of input that are read ahead, so that sentences of like length can be decoded together."""
 
@@ -65,9 +68,10 @@ class Output:
 class Generator:
     """Asks one model, or several as one."""
 
-    def __init__(self, *folders: Folder) -> None:
-        """Raises FolderError for models that cannot answer together (see `as_one`)."""
+    def __init__(self, *folders: Folder, engines: Engines = PLAIN) -> None:
+        """`engines`: see `choose_engines`. Raises FolderError for models that cannot answer together (see `as_one`)."""
         self.folder = as_one(folders)
+        self.engines = engines
         self._plain: PlainEngine | None = None
         self._loading = Lock()
 
@@ -78,7 +82,7 @@ class Generator:
             if self._plain is None:
                 from pairloom.decoding.plain import PlainEngine
 
-                self._plain = PlainEngine(self.folder)
+                self._plain = PlainEngine(self.folder, self.engines.precision, self.engines.threads)
         return self._plain
 
     def settings(self, **asked: Any) -> DecodingSettings:
@@ -110,13 +114,30 @@ class Generator:
         encoded = self.folder.source.encode_all([self._normal(texts[place]) for place in filled])
         most = self.folder.settings.source.max_tokens
         sources = [ids[:most] for ids in encoded]
-        numbers = [first + place for place in filled]
-        found = self.plain.generate(sources, settings, [prefix] * len(sources), numbers)
+        found = self._search(sources, settings, prefix, [first + place for place in filled])
         outputs = [Output(text) for text in texts]
         for place, ids, hypotheses in zip(filled, encoded, found, strict=True):
             candidates = [self._candidate(hypothesis) for hypothesis in hypotheses]
             outputs[place] = Output(texts[place], candidates, cut=max(0, len(ids) - most))
         return outputs
+
+    def _search(
+        self,
+        sources: list[list[int]],
+        settings: DecodingSettings,
+        prefix: Sequence[int] = (),
+        numbers: Sequence[int] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """The outputs of the sources, by the engine that answers such questions."""
+        prefixes = [prefix] * len(sources) if prefix else None
+        if self.engines.fast is not None and self.engines.answering(settings, prefixes).engine == "onnx":
+            return self.engines.fast.generate(sources, settings, prefixes, numbers)
+        return self.plain.generate(sources, settings, prefixes, numbers)
+
+    def answering(self, settings: DecodingSettings, prefix: str = "") -> Answering:
+        """Which engine answers this, and how. Raises UsageError where the one asked for cannot."""
+        forced = self.folder.target.encode(self._normal(prefix)) if prefix else []
+        return self.engines.answering(settings, [forced] if forced else None)
 
     def _candidate(self, one: Hypothesis) -> Candidate:
         target = self.folder.target
@@ -154,7 +175,7 @@ class Generator:
             raise UsageError("there is nothing to explain in a blank text")
         source = self._source_ids(text)
         if target is None:
-            target_ids = self.plain.generate([source], settings or self.settings())[0][0].tokens
+            target_ids = self._search([source], settings or self.settings())[0][0].tokens
         else:
             target_ids = self.folder.target.encode(self._normal(target))
         return self.plain.explain(self._normal(text), source, target_ids)

@@ -29,7 +29,10 @@ class PlainEngine:
 
     name = "torch"
 
-    def __init__(self, folder: Folder, precision: str = "float32") -> None:
+    def __init__(self, folder: Folder, precision: str = "float32", threads: int | None = None) -> None:
+        """`threads`: of torch, and so of everything in this process that uses it; None leaves them as they are."""
+        if threads is not None:
+            torch.set_num_threads(threads)
         self.folder = with_weights(folder)
         self.model = cast(EncoderDecoder, self.folder.model)
         self.precision = precision

@@ -17,7 +17,7 @@ HEADS = 4
 class AttentionSettings(ModelSettings):
     """Sizes and choices of the attention model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)  # added to that of all models
 
     embedding: int = Field(256, ge=1, le=4096, description="E, size of the embeddings of both sides")
     encoder_hidden: int = Field(256, ge=1, le=4096, description="hidden units of each direction of the encoder")

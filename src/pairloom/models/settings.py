@@ -13,7 +13,7 @@ Cell = Literal["rnn", "gru", "lstm"]
 class ModelSettings(BaseModel):
     """Sizes and choices of one kind of model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # of all kinds, only one is needed
 
     def summary(self) -> str:
         """For people, in a few words."""

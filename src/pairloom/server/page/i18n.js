@@ -57,6 +57,10 @@ export function offerLanguages(changed) {
 }
 
 export const decimals = (value, digits = 2) =>
-  new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  new Intl.NumberFormat(language, {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+    signDisplay: "negative", // no minus before what is rounded to 0
+  }).format(value);
 export const percent = (share) =>
   share > 0 && share < 0.0005 ? "<0.1%" : `${decimals(100 * share, share < 0.0995 && share > 0 ? 1 : 0)}%`;

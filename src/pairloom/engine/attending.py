@@ -1,0 +1,72 @@
+"""How a state asks the memory, in ONNX nodes; the equations are in `models/scores.py`.
+
+Dimensions: N sentences, W rows of each, R = N W, S source tokens, Z heads, H of the query, D columns of the context.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pairloom.engine.graph import Graph, Value
+from pairloom.engine.protocol import Memory
+from pairloom.engine.recurrent_plan import Plan
+
+
+class Look(NamedTuple):
+    """What R queries saw."""
+
+    context: Value  # [R, D] what the context gives, multiplied ahead
+    weights: Value  # [R, Z, S]
+
+
+def keys_and_values(graph: Graph, plan: Plan, annotations: Value, multiplied: Value) -> Memory:
+    """Annotations [N, S, A] and their product with `memory` [N, S, keys + Z D], ready to be asked."""
+    g, heads, memory = graph, plan.heads, {}
+    contents = heads * sum(plan.context.values())
+    keys, values = g.split(multiplied, [plan.key, contents], axis=2) if plan.key else (annotations, multiplied)
+    if plan.score == "tanh":
+        memory["keys"] = g.op("Unsqueeze", keys, [1])  # [N, 1, S, H]
+    elif heads == 1:
+        memory["keys"] = g.transpose(keys, 0, 2, 1)  # [N, H, S]
+    else:
+        memory["keys"] = g.transpose(g.reshape(keys, 0, 0, heads, -1), 0, 2, 3, 1)  # [N, Z, H / Z, S]
+        values = g.transpose(g.reshape(values, 0, 0, heads, -1), 0, 2, 1, 3)  # [N, Z, S, D]
+        values = g.op("Reshape", values, g.concat(g.size(values, 0), [-1], g.size(values, 3), axis=0))
+    memory["values"] = values  # [N, Z S, D]
+    return memory
+
+
+def look(
+    graph: Graph,
+    plan: Plan,
+    memory: Memory,
+    query: Value,  # [R, H]
+    cover: Value | None,  # [R, Z] what the query gives for coverage, of a dot product
+    coverage: Value | None,  # [R, S]
+    width: int,
+) -> Look:
+    """The context of each query."""
+    g, heads = graph, plan.heads
+    asked = g.reshape(query, -1, width, plan.query or plan.hidden)  # [N, W, H]
+    if plan.score == "tanh":
+        keys = memory["keys"]
+        if coverage is not None:
+            covered = g.reshape(g.op("Unsqueeze", coverage, [2]), 0, -1, 1)
+            covered = g.op("Reshape", covered, g.concat([-1, width], g.size(coverage, 1), [1], axis=0))
+            keys = g.add(keys, g.mul(covered, g.array("covered")))  # [N, W, S, H]
+        energy = g.op("Tanh", g.add(g.op("Unsqueeze", asked, [2]), keys))
+        scores = g.op("Squeeze", g.op("MatMul", energy, g.array("weigh")), [3])  # [N, W, S]
+    elif heads == 1:
+        scores = g.op("MatMul", asked, memory["keys"])  # [N, W, S]
+    else:
+        asked = g.transpose(g.reshape(asked, 0, 0, heads, -1), 0, 2, 1, 3)  # [N, Z, W, H / Z]
+        scores = g.transpose(g.op("MatMul", asked, memory["keys"]), 0, 2, 1, 3)  # [N, W, Z, S]
+    if heads > 1 or cover is not None:  # by row: [R, Z, S]
+        by_row = g.op("Reshape", scores, g.concat([-1, heads], g.size(scores, -1), axis=0))
+        if cover is not None and coverage is not None:
+            by_row = g.add(by_row, g.mul(g.op("Unsqueeze", cover, [2]), g.op("Unsqueeze", coverage, [1])))
+        scores = g.op("Reshape", by_row, g.concat([-1, width * heads], g.size(by_row, 2), axis=0))  # [N, W Z, S]
+    weights = g.op("Softmax", g.add(scores, memory["mask"]), axis=-1)
+    flat = weights if heads == 1 else g.op("Reshape", weights, g.concat(g.size(weights, 0), [width, -1], axis=0))
+    context = g.reshape(g.op("MatMul", flat, memory["values"]), -1, sum(plan.context.values()))
+    return Look(context, g.op("Reshape", weights, g.concat([-1, heads], g.size(weights, -1), axis=0)))

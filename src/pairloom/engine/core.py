@@ -1,0 +1,165 @@
+"""The engine: answers of a model from ONNX Runtime, without torch."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import onnxruntime
+
+from pairloom.decoding.hypotheses import Hypothesis, Sentence, prepare
+from pairloom.decoding.settings import DecodingSettings
+from pairloom.engine.build import FOLDS, MODELS, build
+from pairloom.engine.layout import Layout
+from pairloom.engine.products import Precision, add_blocks
+from pairloom.engine.quantising import quantised
+from pairloom.engine.stored import chosen_precision, load_arrays
+from pairloom.engine.tracing import Steps, trace_beam, trace_greedy
+from pairloom.engine.wire import Array
+from pairloom.folder import FolderSettings, model_settings
+from pairloom.models.settings import ModelSettings
+from pairloom.text.components import EOS, PAD
+
+CHUNK = 32
+"""Sentences that a worker searches at a time."""
+
+
+class Engine:
+    """One model. Any number of threads can share it."""
+
+    def __init__(
+        self,
+        kind: str,
+        settings: ModelSettings,
+        size: int,  # V, entries of the target vocabulary
+        arrays: Mapping[str, Array],
+        *,
+        precision: Precision,
+        threads: int = 1,
+    ) -> None:
+        self.kind, self.settings, self.arrays = kind, settings, dict(arrays)
+        self.precision, self.threads = precision, threads
+        self.layout = Layout(size)
+        self._sessions: dict[tuple[int, bool], Any] = {}
+        self._lock = threading.Lock()
+        self._workers = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    @classmethod
+    def of_weights(
+        cls,
+        kind: str,
+        settings: ModelSettings,
+        size: int,
+        weights: Mapping[str, Array],
+        *,
+        precision: Precision = "float32",
+        threads: int = 1,
+    ) -> Self:
+        """From torch's weights as numpy arrays."""
+        arrays = FOLDS[kind](weights, settings, Layout(size))
+        arrays = quantised(arrays) if precision == "int8" else arrays
+        return cls(kind, settings, size, arrays, precision=precision, threads=threads)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        settings: FolderSettings,
+        *,
+        precision: Literal["auto", "float32", "int8"] = "auto",
+        threads: int = 1,
+        stored: bool = True,  # False: whatever lies in `engine/` is not looked at
+    ) -> Self:
+        """The engine of a model folder. Raises FolderError for arrays that do not fit the settings."""
+        chosen = chosen_precision(path, precision)
+        arrays = load_arrays(path, settings, chosen, stored=stored)
+        size, model = settings.target.size, model_settings(settings)
+        return cls(settings.kind, model, size, arrays, precision=chosen, threads=threads)
+
+    def supports(self, settings: DecodingSettings, prefixes: Sequence[Sequence[int]] | None) -> str | None:
+        """None, or what the engine does not do."""
+        if settings.sample:
+            return "sampling"
+        if settings.no_repeat_ngram:
+            return "no_repeat_ngram"
+        if prefixes is not None and any(prefixes):
+            return "a prefix"
+        return None
+
+    def generate(
+        self,
+        sources: Sequence[Sequence[int]],
+        settings: DecodingSettings,
+        prefixes: Sequence[Sequence[int]] | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """As `decoding.loop.generate`."""
+        sentences = prepare(sources, settings, prefixes, numbers)
+        order = sorted(range(len(sentences)), key=lambda place: -len(sentences[place].source))
+        size = max(1, min(CHUNK, settings.batch, math.ceil(len(sentences) / self.threads)))
+        chunks = [order[begin : begin + size] for begin in range(0, len(order), size)]
+        tasks = [[sentences[place] for place in chunk] for chunk in chunks]
+        if self._workers is None or len(tasks) < 2:
+            results = [self._search(task, settings) for task in tasks]
+        else:
+            results = list(self._workers.map(lambda task: self._search(task, settings), tasks))
+        found: list[list[Hypothesis]] = [[] for _ in sentences]
+        for chunk, hypotheses in zip(chunks, results, strict=True):
+            for place, each in zip(chunk, hypotheses, strict=True):
+                found[place] = each
+        return found
+
+    def _search(self, sentences: Sequence[Sentence], settings: DecodingSettings) -> list[list[Hypothesis]]:
+        limits = np.array([sentence.limit for sentence in sentences])
+        longest = max(len(sentence.source) for sentence in sentences) + 1
+        rows = [[*sentence.source, EOS, *[PAD] * (longest - 1 - len(sentence.source))] for sentence in sentences]
+        inputs: dict[str, Array] = {
+            "source": np.array(rows, np.int64),
+            "lengths": np.array([len(sentence.source) + 1 for sentence in sentences], np.int32),
+            "limits": limits,
+            "quorum": np.array([len(sentences)]),
+        }
+        alpha, width = settings.length_penalty, settings.beam
+        session = self.session(width, len(sentences) == 1)
+        if width == 1:
+            tokens, gains = session.run(["tokens", "gains"], inputs)
+            return trace_greedy(tokens, gains, limits, self.layout, alpha)
+        decisive = math.ceil(max(settings.patience * width, settings.nbest))
+        most = int(limits.max())
+        penalties = ((5 + np.arange(1, most + 1, dtype=np.float32)) / 6) ** np.float32(alpha)
+        inputs |= {
+            "penalties": penalties,
+            "final": penalties[limits - 1][:, None],
+            "best": np.array([settings.nbest - 1]),
+            "done": np.full((len(sentences), min(decisive, most * width)), -np.inf, np.float32),
+        }
+        codes, scores, endings, finished = session.run(["codes", "scores", "endings", "finished"], inputs)
+        steps = Steps.of(codes, scores, endings, finished, self.layout)
+        return trace_beam(steps, limits, self.layout, settings.nbest, alpha)
+
+    def session(self, width: int, single: bool) -> Any:
+        """The session that searches with this width; made when first asked for."""
+        key = width, single and width == 1
+        with self._lock:
+            if key not in self._sessions:
+                self._sessions[key] = self._open(*key)
+            return self._sessions[key]
+
+    def _open(self, width: int, single: bool) -> Any:
+        if single:
+            for name in [name.removesuffix(".quantised") for name in self.arrays if name.endswith(".quantised")]:
+                add_blocks(self.arrays, name)
+        graph = build(self.arrays, MODELS[self.kind](self.settings, self.layout, single), self.layout, width)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        names = list(graph.used)
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(self.arrays[name])) for name in names]
+        options.add_external_initializers(names, values)
+        return onnxruntime.InferenceSession(graph.model(), options, providers=["CPUExecutionProvider"])

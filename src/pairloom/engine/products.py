@@ -1,0 +1,73 @@
+"""Products with weights, x W + b, in the three precisions of the engine.
+
+float32    MatMul
+int8       DynamicQuantizeMatMul: a scale for each output channel of W; x gets one scale when its turn comes
+blocks     MatMulNBits with 8 bits: x and W have a scale for each block of 128 (or fewer) input channels. Fast for one
+           row only, so it serves one sentence at a time. Its W is that of int8, laid out anew when a graph is built
+
+The arrays of a product called "a": `a.weight` [K, M] and `a.bias` [M] in float32; `a.quantised` [K, M] int8, `a.scale`
+[M] and `a.bias` in int8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Literal
+
+import numpy as np
+
+from pairloom.engine.graph import MICROSOFT, Graph, Value
+from pairloom.engine.wire import Array
+
+Precision = Literal["float32", "int8"]
+
+BLOCKS = (128, 64, 32, 16)
+
+
+def quantise(weight: Array) -> tuple[Array, Array]:
+    """[K, M] float32 → int8 [K, M] and the scale [M] of each output channel, symmetrical."""
+    scale = np.abs(weight).max(0) / 127
+    scale[scale == 0] = 1
+    return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
+
+
+def product(graph: Graph, x: Value, name: str, *, rows: bool = True, blocks: bool = False) -> Value:
+    """x [..., K] → [..., M]. `rows`: x is a matrix [R, K]; `blocks`: it is a single row where blocks are faster."""
+    arrays = graph.arrays
+    bias = f"{name}.bias" in arrays
+    if f"{name}.weight" in arrays:
+        weight = graph.array(f"{name}.weight")
+        if bias and rows:
+            return graph.op("Gemm", x, weight, graph.array(f"{name}.bias"))
+        y = graph.op("MatMul", x, weight)
+        return graph.add(y, graph.array(f"{name}.bias")) if bias else y
+    given = graph.array(f"{name}.bias") if bias else ""
+    if blocks and f"{name}.blocks" in arrays:
+        inner, outer = arrays[f"{name}.quantised"].shape
+        packed, scales = graph.array(f"{name}.blocks"), graph.array(f"{name}.block_scales")
+        size = arrays[f"{name}.blocks"].shape[2]
+        return graph.op(
+            "MatMulNBits",
+            *(x, packed, scales, "", "", given),
+            domain=MICROSOFT,
+            K=inner,
+            N=outer,
+            bits=8,
+            block_size=size,
+            accuracy_level=4,
+        )
+    weight, scale = graph.array(f"{name}.quantised"), graph.array(f"{name}.scale")
+    return graph.op("DynamicQuantizeMatMul", x, weight, scale, "", given, domain=MICROSOFT)
+
+
+def add_blocks(arrays: MutableMapping[str, Array], name: str) -> None:
+    """Lays out the product `name` in blocks, if it is in int8 and its input channels can be cut into blocks."""
+    weight = arrays.get(f"{name}.quantised")
+    if weight is None or f"{name}.blocks" in arrays:
+        return
+    inner, outer = weight.shape
+    size = next((size for size in BLOCKS if inner % size == 0), None)
+    if size is not None:
+        shifted = weight.T.reshape(outer, inner // size, size).view(np.uint8) ^ 0x80  # from -128..127 to 0..255
+        arrays[f"{name}.blocks"] = np.ascontiguousarray(shifted)
+        arrays[f"{name}.block_scales"] = np.repeat(arrays[f"{name}.scale"], inner // size)

@@ -1,0 +1,45 @@
+"""What every kind of model gives to the graph of a search: the counterpart of `models/protocol.py`, in ONNX nodes.
+
+Dimensions: N sentences, S source tokens, W rows of each sentence (the width of the beam), R = N W rows, V' positions of
+the vocabulary (see `layout.py`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from pairloom.engine.graph import Graph, Value
+
+Memory = dict[str, Value]
+"""What no step changes. The sentences are on axis 0: nothing of it is ever copied for the rows of a beam."""
+State = dict[str, Value]
+"""What each step changes, in float32. The rows are on axis 0, but for what `by_sentence` names."""
+
+
+class Spoken(NamedTuple):
+    """What a step gives."""
+
+    scores: Value  # [R, V']: logits, or log-probabilities
+    state: State
+    normalised: bool = False  # they are log-probabilities
+
+
+class GraphModel(Protocol):
+    """One kind of model."""
+
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
+        """Ids [N, S] with `</s>`, how many of each sentence are real (int32 [N]), and the most steps that follow."""
+        ...
+
+    def start(self, graph: Graph, memory: Memory) -> State:
+        """The state [N, ...] of each sentence before its first token."""
+        ...
+
+    def step(self, graph: Graph, position: Value, tokens: Value, memory: Memory, state: State, width: int) -> Spoken:
+        """The number of the step, and the latest tokens [R] by position."""
+        ...
+
+    @property
+    def by_sentence(self) -> frozenset[str]:
+        """The parts of the state that have the sentences on axis 0, and stay where they are when rows change places."""
+        ...

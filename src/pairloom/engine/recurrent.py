@@ -1,0 +1,141 @@
+"""The recurrent decoders (rnn, attention, hybrid) in ONNX nodes; what they compute is in `models/`.
+
+The state holds, for each layer, the product of its hidden state with its own weights, since `read` has made it already,
+and the cell of an LSTM or the hidden state of a GRU. Dimensions: N sentences, W rows of each, R = N W, S source tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pairloom.engine import cells
+from pairloom.engine.attending import Look, look
+from pairloom.engine.graph import Graph, Value
+from pairloom.engine.layout import Layout
+from pairloom.engine.products import product
+from pairloom.engine.protocol import Memory, Spoken, State
+from pairloom.engine.recurrent_plan import Plan
+
+LEAST = 1e-30
+"""As in `models/copying.py`."""
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent decoder; its encoder is in a subclass."""
+
+    plan: Plan
+    layout: Layout
+    blocks: bool  # one row at a time, where products in blocks are faster
+
+    by_sentence: ClassVar[frozenset[str]] = frozenset()
+
+    # -- the state -----------------------------------------------------------------------------------------------------
+
+    def begin(self, graph: Graph, hidden: list[Value], cell: list[Value], memory: Memory) -> State:
+        """The state from the hidden states (and cells) [N, H] of all layers."""
+        g, plan = graph, self.plan
+        state: State = {}
+        for layer in range(plan.layers):
+            read = self._read(g, layer, hidden[layer])
+            state[f"again_{layer}"] = read["again"]
+            if plan.remembers:
+                state[f"memory_{layer}"] = cell[layer] if plan.cell == "lstm" else hidden[layer]
+        if plan.asks_first:
+            state["query"] = read["query"]
+        rows = g.size(hidden[0], 0)
+        if plan.feeds:
+            state["fed"] = cells.zeros_like_rows(g, rows, self.plan.gates)
+        if plan.covers:
+            state["coverage"] = g.mul(memory["none"], 0.0)
+        return state
+
+    def _read(self, graph: Graph, layer: int, hidden: Value) -> dict[str, Value]:
+        """What the hidden state [R, H] of a layer gives, by name."""
+        columns = self.plan.read(layer)
+        read = product(graph, hidden, f"read.{layer}", blocks=self.blocks)
+        return dict(zip(columns, graph.split(read, list(columns.values()), axis=1), strict=True))
+
+    # -- a step --------------------------------------------------------------------------------------------------------
+
+    def step(self, graph: Graph, position: Value, tokens: Value, memory: Memory, state: State, width: int) -> Spoken:
+        """R latest tokens → scores and the next state."""
+        g, plan, after = graph, self.plan, dict(state)
+        row = g.gather(g.array("table"), tokens)
+        token = dict(zip(plan.table, g.split(row, list(plan.table.values()), axis=1), strict=True))
+        inputs, seen, context = token["gates"], None, {}
+        if plan.asks_first:
+            seen = self._look(g, memory, state, {"query": state["query"]}, width)
+            context = self._context(g, seen)
+            inputs = g.add(inputs, context["fed"])
+        if plan.feeds:
+            inputs = g.add(inputs, state["fed"])
+        read: dict[str, Value] = {}
+        hidden = ""
+        for layer in range(plan.layers):
+            inputs = read["next"] if layer else inputs
+            again, kept = state[f"again_{layer}"], state.get(f"memory_{layer}")
+            hidden, remembered = cells.step(g, plan.cell, inputs, again, kept, plan.hidden)
+            read = self._read(g, layer, hidden)
+            after[f"again_{layer}"] = read["again"]
+            if remembered is not None:
+                after[f"memory_{layer}"] = remembered
+        if plan.asks_first:
+            after["query"] = read["query"]
+        elif plan.score != "none":
+            seen = self._look(g, memory, state, {"query": hidden, **read}, width)
+            context = self._context(g, seen)
+        if plan.covers and seen is not None:
+            mean = g.op("ReduceMean", seen.weights, axes=[1], keepdims=0)
+            after["coverage"] = g.add(state["coverage"], mean)
+        combined = self._read_out(g, hidden, read, context, token)
+        if plan.feeds:
+            after["fed"] = product(g, combined, "feed", blocks=self.blocks)
+        logits = product(g, combined, "output", blocks=self.blocks)
+        if not plan.copies or seen is None:
+            return Spoken(logits, after)
+        gate = g.add(context["gate"], read["gate"], token["gate"])
+        return Spoken(self._mix(g, logits, gate, seen, memory, width), after, normalised=True)
+
+    def _look(self, graph: Graph, memory: Memory, state: State, read: Mapping[str, Value], width: int) -> Look:
+        coverage = state.get("coverage")
+        return look(graph, self.plan, memory, read["query"], read.get("cover"), coverage, width)
+
+    def _context(self, graph: Graph, seen: Look) -> dict[str, Value]:
+        columns = self.plan.context
+        return dict(zip(columns, graph.split(seen.context, list(columns.values()), axis=1), strict=True))
+
+    def _read_out(
+        self,
+        graph: Graph,
+        hidden: Value,
+        read: Mapping[str, Value],
+        context: Mapping[str, Value],
+        token: Mapping[str, Value],
+    ) -> Value:
+        """What the logits are made of."""
+        g, plan = graph, self.plan
+        if plan.readout == "plain":
+            return hidden
+        if plan.readout == "linear":
+            return read["combine"]
+        total = g.add(read["combine"], context["combine"])
+        if plan.readout == "tanh":
+            return g.op("Tanh", total)
+        first, second = g.split(g.add(total, token["combine"]), [plan.combined // 2] * 2, axis=1)
+        return g.op("Max", first, second)
+
+    def _mix(self, graph: Graph, logits: Value, gate: Value, seen: Look, memory: Memory, width: int) -> Value:
+        """Making and copying as one distribution (`models/copying.py`): log P [R, V']."""
+        g = graph
+        generate = g.op("Sigmoid", gate)
+        made = g.mul(g.op("Softmax", logits, axis=-1), generate)
+        weights = g.op("ReduceMean", seen.weights, axes=[1], keepdims=0)
+        copied = g.mul(weights, g.op("Sub", 1.0, generate))
+        columns = g.size(weights, 1)
+        places = g.op("Expand", memory["places"], g.concat([1, width], columns, axis=0))  # [N, W, S]
+        places = g.op("Reshape", places, g.concat([-1], columns, axis=0))
+        mixed = g.op("ScatterElements", made, places, copied, axis=1, reduction="add")
+        return g.op("Log", g.op("Max", mixed, LEAST))

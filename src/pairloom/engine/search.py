@@ -1,0 +1,197 @@
+"""Greedy and beam search inside the graph: what `decoding/choosers.py` and `decoding/beam.py` do, as one loop of nodes.
+
+The loop keeps only what says when a sentence is finished. The tokens, and which row each continues, are collected step
+by step, and hypotheses are traced back through them afterwards (`tracing.py`).
+
+The beam does not look at 2 K candidates, as Python does, but at the same hypotheses: the K best that go on are the K
+best continuations without `</s>`; a hypothesis that ends is one of the best K of all if it is one of the best K of
+these and all K that end.
+
+Dimensions: N sentences, W rows of each (K in a beam), R = N W, V' positions, B positions in a block, F finished
+hypotheses that decide when to stop, T steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pairloom.engine.graph import Graph, Value
+from pairloom.engine.layout import Layout
+from pairloom.engine.protocol import GraphModel, Memory, State
+from pairloom.text.components import BOS
+
+LOWEST = np.float32(-3e38)
+"""Below every score, above minus infinity."""
+
+
+def greedy(graph: Graph, model: GraphModel, layout: Layout, memory: Memory, limits: Value, most: Value) -> None:
+    """Input: quorum [1]. Outputs: tokens [T, N] by position and gains [T, N], their log-probabilities."""
+    g = graph
+    quorum = g.input("quorum", "int64", ("one",))
+    state = model.start(g, memory)
+    first = g.op("Expand", np.array([layout.positions[BOS]]), g.size(limits, 0))
+
+    def body(g: Graph, step: Value, now: dict[str, Value]) -> tuple[Value, dict[str, Value], dict[str, Value]]:
+        spoken = model.step(g, step, now["token"], memory, {name: now[name] for name in state}, 1)
+        scores = spoken.scores if spoken.normalised else g.op("LogSoftmax", spoken.scores, axis=-1)
+        gain, token = _best(g, layout, scores)
+        taken = g.add(step, 1)
+        ended = g.op("Equal", token, int(layout.end))
+        end = g.op("Where", ended, g.op("Min", now["end"], taken), now["end"])
+        on = _less_than(g, quorum, g.op("LessOrEqual", end, taken))
+        return on, {**spoken.state, "token": token, "end": end}, {"tokens": token, "gains": gain}
+
+    carried = {**state, "token": first, "end": limits}
+    types = {"token": "int64", "end": "int64"}
+    _, collected = g.loop(most, carried, types, body)
+    g.output("tokens", collected["tokens"], "int64", ("steps", "sentences"))
+    g.output("gains", collected["gains"], "float32", ("steps", "sentences"))
+
+
+def _best(graph: Graph, layout: Layout, scores: Value) -> tuple[Value, Value]:
+    """[R, V'] → the best that may be said: its score and position, each [R]."""
+    g, size = graph, layout.block
+    if size == 1:
+        value, place = g.topk(g.slice(scores, 0, layout.never, axis=1), [1], axis=1)
+        return g.reshape(value, -1), g.reshape(place, -1)
+    blocks = g.reshape(scores, -1, layout.length // size, size)
+    maxima = g.slice(g.op("ReduceMax", blocks, axes=[2], keepdims=0), 0, layout.never // size, axis=1)
+    value, block = g.topk(maxima, [1], axis=1)  # [R, 1]
+    _, place = g.topk(g.op("GatherND", blocks, block, batch_dims=1), [1], axis=1)  # of [R, B]
+    return g.reshape(value, -1), g.reshape(g.add(g.mul(block, size), place), -1)
+
+
+def _less_than(graph: Graph, quorum: Value, finished: Value) -> Value:
+    """Whether fewer than `quorum` sentences are finished."""
+    done = graph.op("ReduceSum", graph.cast(finished, "int64"), keepdims=0)
+    return graph.op("Less", done, graph.op("Squeeze", quorum))
+
+
+def beam(
+    graph: Graph, model: GraphModel, layout: Layout, memory: Memory, limits: Value, most: Value, width: int
+) -> None:
+    """Inputs:
+
+    quorum [1]
+    penalties [T]     the length penalty of 1, 2, ... tokens
+    final [N, 1]      that of the limits
+    best [1]          which of the finished hypotheses a live one must be able to beat: nbest - 1
+    done [N, F]       all minus infinity
+
+    Outputs of each step:
+
+    codes [T, N, W]   row of the batch times V' plus position: what goes on, best first
+    scores [T, N, W]  of these
+    endings [T, N, W] scores of the rows that end here; minus infinity: it does not
+    finished [T, N]   the sentence needs no further step
+    """
+    g = graph
+    quorum = g.input("quorum", "int64", ("one",))
+    given = {
+        "limits": g.op("Unsqueeze", limits, [1]),
+        "quorum": quorum,
+        "penalties": g.input("penalties", "float32", ("longest",)),
+        "final": g.input("final", "float32", ("sentences", "one")),
+        "best": g.input("best", "int64", ("one",)),
+    }
+    done = g.input("done", "float32", ("sentences", "decisive"))
+    rows = g.op("Range", 0, g.op("Squeeze", g.size(limits, 0)), 1)  # [N]
+    given["first"] = g.op("Unsqueeze", g.mul(rows, width), [1])  # [N, 1] the first row of each sentence
+    repeated = g.reshape(g.op("Expand", g.op("Unsqueeze", rows, [1]), [1, width]), -1)
+    state = _moved(g, model, model.start(g, memory), repeated)
+    opening = np.full((1, width), -np.inf, np.float32)
+    opening[0, 0] = 0  # all rows begin alike: only the first one counts
+    start = {
+        **state,
+        "token": g.op("Expand", np.array([layout.positions[BOS]]), g.size(repeated, 0)),
+        "scores": g.op("Expand", opening, g.concat(g.size(limits, 0), [1], axis=0)),
+        "done": done,
+    }
+    body = _beam_body(model, layout, memory, state, given, width)
+    _, collected = g.loop(most, start, {"token": "int64"}, body)
+    g.output("codes", collected["codes"], "int64", ("steps", "sentences", "width"))
+    g.output("scores", collected["scores"], "float32", ("steps", "sentences", "width"))
+    g.output("endings", collected["endings"], "float32", ("steps", "sentences", "width"))
+    g.output("finished", collected["finished"], "bool", ("steps", "sentences"))
+
+
+def _moved(graph: Graph, model: GraphModel, state: State, rows: Value) -> State:
+    """The state with other rows."""
+    kept = model.by_sentence
+    return {name: value if name in kept else graph.gather(value, rows) for name, value in state.items()}
+
+
+def _beam_body(
+    model: GraphModel, layout: Layout, memory: Memory, state: State, given: Mapping[str, Value], width: int
+) -> Any:
+    """One step of the beam, as the body of the loop."""
+
+    def body(g: Graph, step: Value, now: dict[str, Value]) -> tuple[Value, dict[str, Value], dict[str, Value]]:
+        spoken = model.step(g, step, now["token"], memory, {name: now[name] for name in state}, width)
+        scores = spoken.scores if spoken.normalised else g.op("LogSoftmax", spoken.scores, axis=-1)
+        survivors, codes = _continuations(g, layout, scores, now["scores"], given["first"], width)
+        endings = _endings(g, layout, scores, now["scores"], survivors, width)
+        rows = g.reshape(g.op("Div", codes, layout.length), -1)
+        tokens = g.reshape(g.op("Mod", codes, layout.length), -1)
+
+        normalised = g.op("Div", endings, g.gather(given["penalties"], step))
+        decisive = g.size(now["done"], 1)
+        done, _ = g.topk(g.concat(now["done"], normalised, axis=1), decisive, axis=1)
+        bound = g.op("Div", g.slice(survivors, 0, 1, axis=1), given["final"])  # what a live one can reach at most
+        lost = g.op("LessOrEqual", bound, g.gather(done, given["best"], axis=1))
+        enough = g.op("Greater", g.gather(done, [-1], axis=1), LOWEST)
+        over = g.op("LessOrEqual", given["limits"], g.add(step, 1))
+        finished = g.op("Or", g.op("Or", lost, enough), over)  # [N, 1]
+        on = _less_than(g, given["quorum"], finished)
+
+        after = _moved(g, model, spoken.state, rows)
+        after |= {"token": tokens, "scores": survivors, "done": done}
+        collected = {"codes": codes, "scores": survivors, "endings": endings}
+        return on, after, {**collected, "finished": g.reshape(finished, -1)}
+
+    return body
+
+
+def _continuations(
+    graph: Graph,
+    layout: Layout,
+    log_probs: Value,  # [R, V']
+    scores: Value,  # [N, W]
+    first: Value,  # [N, 1]
+    width: int,
+) -> tuple[Value, Value]:
+    """The W best continuations that do not end, best first: their scores and codes, each [N, W].
+
+    Exact: the W best lie in the W blocks with the highest maxima.
+    """
+    g, size = graph, layout.block
+    before = g.op("Unsqueeze", scores, [2])  # [N, W, 1]
+    if size == 1:
+        allowed = g.reshape(g.slice(log_probs, 0, layout.end, axis=1), -1, width, layout.end)
+        values, places = g.topk(g.reshape(g.add(allowed, before), 0, -1), [width], axis=1)
+        rows = g.op("Div", places, layout.end)
+        tokens = g.op("Mod", places, layout.end)
+        return values, g.add(g.mul(g.add(rows, first), layout.length), tokens)
+    every, allowed_blocks = layout.length // size, layout.end // size
+    maxima = g.op("ReduceMax", g.reshape(log_probs, -1, every, size), axes=[2], keepdims=0)  # [R, blocks]
+    maxima = g.reshape(g.slice(maxima, 0, allowed_blocks, axis=1), -1, width, allowed_blocks)
+    _, chosen = g.topk(g.reshape(g.add(maxima, before), 0, -1), [width], axis=1)  # [N, W]
+    rows = g.op("Div", chosen, allowed_blocks)
+    blocks = g.add(g.mul(g.add(rows, first), every), g.op("Mod", chosen, allowed_blocks))  # [N, W] of all rows' blocks
+    candidates = g.gather(g.reshape(log_probs, -1, size), blocks)  # [N, W, B]
+    so_far = g.op("Unsqueeze", g.op("GatherElements", scores, rows, axis=1), [2])
+    values, places = g.topk(g.reshape(g.add(candidates, so_far), 0, -1), [width], axis=1)
+    block = g.op("GatherElements", blocks, g.op("Div", places, size), axis=1)
+    return values, g.add(g.mul(block, size), g.op("Mod", places, size))
+
+
+def _endings(graph: Graph, layout: Layout, log_probs: Value, scores: Value, survivors: Value, width: int) -> Value:
+    """[N, W] the scores of the rows that end with this step, being among the W best of all; else minus infinity."""
+    g = graph
+    ends = g.add(g.reshape(g.slice(log_probs, layout.end, layout.end + 1, axis=1), -1, width), scores)
+    best, _ = g.topk(g.concat(survivors, ends, axis=1), [width], axis=1)
+    among = g.op("GreaterOrEqual", ends, g.slice(best, width - 1, width, axis=1))
+    return g.op("Where", among, ends, np.float32(-np.inf))

@@ -1,0 +1,99 @@
+"""What lies in `engine/` of a model folder, and what is made of it. No torch here.
+
+    engine.json          schema, what the model's weights were, which precision is the default, what was measured
+    int8.safetensors     the arrays of the engine in int8
+    MANIFEST.sha256
+
+There is no graph: it is built from the validated settings when the engine is opened, so that nothing in a folder can
+say what is to be computed (docs/decisions/0007-no-graph-in-a-folder.md). There is no float32 either: it is folded from
+`model.safetensors` in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pairloom.engine.arrays import as_float32, map_arrays
+from pairloom.engine.build import FOLDS
+from pairloom.engine.layout import Layout
+from pairloom.engine.products import Precision
+from pairloom.engine.quantising import quantised
+from pairloom.engine.shapes import SHAPES, differences, expected
+from pairloom.engine.wire import Array
+from pairloom.errors import FolderError
+from pairloom.folder import FolderSettings, explain, model_settings, read_json
+from pairloom.models.settings import ModelSettings
+from pairloom.storage import check_manifest, file_hash
+
+WEIGHTS = "model.safetensors"
+INT8 = "int8.safetensors"
+
+
+class EngineFacts(BaseModel):
+    """engine.json"""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    weights: str = Field(max_length=64, description="SHA-256 of the model.safetensors that it was made of")
+    default: Precision = Field("int8", description="what answers when nobody says otherwise")
+    sentences: int = Field(0, ge=0, description="development sentences that it was compared with torch on")
+    equal_float32: float | None = Field(None, description="share of them with the same text in float32")
+    equal_int8: float | None = Field(None, description="share of them with the same text in int8")
+    measured: dict[str, Any] = Field({}, description="scores in both precisions, where they were computed")
+
+
+def read_facts(path: Path) -> EngineFacts:
+    """engine.json of a folder. Raises FolderError."""
+    place = path / "engine" / "engine.json"
+    try:
+        return EngineFacts.model_validate(read_json(place))
+    except ValidationError as error:
+        raise FolderError(f"{place} is not valid:", explain(error)) from None
+
+
+def chosen_precision(path: Path, asked: Precision | Literal["auto"]) -> Precision:
+    """`asked`, or for auto the default of the folder's engine; float32 where there is no engine."""
+    if asked != "auto":
+        return asked
+    return read_facts(path).default if (path / "engine" / "engine.json").is_file() else "float32"
+
+
+def load_arrays(path: Path, settings: FolderSettings, precision: Precision, *, stored: bool = True) -> dict[str, Array]:
+    """The arrays of the engine, checked against the settings; `stored`: those that lie in `engine/` if there are any.
+    Raises FolderError for a folder they do not fit."""
+    model, layout = model_settings(settings), Layout(settings.target.size)
+    wanted = expected(SHAPES[settings.kind](model, settings.source.size, layout), precision)
+    place = path / "engine" / INT8
+    if stored and precision == "int8" and place.is_file():
+        arrays = _stored(path)
+    else:
+        place = path / WEIGHTS
+        arrays = fold(place, settings, model)
+        arrays = quantised(arrays) if precision == "int8" else arrays
+    problems = differences(arrays, wanted)
+    if problems:
+        raise FolderError(f"{place} does not fit config.json:", problems[:50])
+    return arrays
+
+
+def _stored(path: Path) -> dict[str, Array]:
+    """The int8 arrays, if they are whole and of these weights."""
+    findings = check_manifest(path / "engine")
+    if findings:
+        raise FolderError(f"{path / 'engine'} is damaged:", findings)
+    if read_facts(path).weights != file_hash(path / WEIGHTS):
+        raise FolderError(f"{path / 'engine'} belongs to other weights than those of {path / WEIGHTS}: make it anew")
+    return map_arrays(path / "engine" / INT8)
+
+
+def fold(weights: Path, settings: FolderSettings, model: ModelSettings) -> dict[str, Array]:
+    """The arrays in float32, from the model's weights."""
+    given = as_float32(map_arrays(weights), weights)
+    try:
+        return FOLDS[settings.kind](given, model, Layout(settings.target.size))
+    except (KeyError, ValueError, IndexError) as error:
+        raise FolderError(f"{weights} does not fit config.json: {error}") from None
