@@ -14,6 +14,7 @@ from pairloom.models.attention import AttentionModel
 from pairloom.models.attention_settings import AttentionSettings, Kind
 from pairloom.models.dropout import Dropout
 from pairloom.models.fed import _Steps
+from pairloom.models.protocol import State
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -82,8 +83,9 @@ def test_input_feeding_as_one_function_is_input_feeding_step_by_step(attention: 
         """One call of `decode` for each part of the target; of one token it steps, of more it is one function."""
         model.zero_grad()
         memory = model.encode(source, mask)
-        state, hidden, seen = model.start(memory), [], []
-        for part in tokens.split(parts, dim=1):
+        state: State = model.start(memory)
+        hidden, seen = [], []
+        for part in torch.split(tokens, parts, dim=1):
             step = model.decode(part, memory, state, attention=True)
             state = step.state
             hidden.append(step.hidden)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 PAD, BOS, EOS = 0, 2, 3
-EVERY = 10
+EVERY = 5
 """Updates between two lines."""
 
 

@@ -95,7 +95,7 @@ class _Steps(torch.autograd.Function):
         )
         ctx.scales = scale, rise
         combined = inputs[1:, :, : fed.shape[1]].transpose(0, 1).contiguous()
-        context, outputs = read.transpose(0, 1).split([seen, size], dim=2)
+        context, outputs = torch.split(read.transpose(0, 1), [seen, size], dim=2)
         without = outputs.clone(), weights.transpose(0, 1).float(), context.clone()
         ctx.mark_non_differentiable(*without)
         return combined, inputs[-1, :, fed.shape[1] :].clone(), cells[-1].clone(), *without
@@ -116,7 +116,7 @@ class _Steps(torch.autograd.Function):
             tanh_backward(
                 torch.addcmul(nothing, d_combined[t] + d_fed, kept_fed[t], value=rise), vectors[t], d_vectors[t]
             )
-            d_context, d_output = torch.mm(d_vectors[t], into, out=d_read[t]).split([seen, size], dim=1)
+            d_context, d_output = torch.split(torch.mm(d_vectors[t], into, out=d_read[t]), [seen, size], dim=1)
             d_weights = torch.bmm(values, d_context.unsqueeze(2)).squeeze(2)
             torch._softmax_backward_data(d_weights, weights[t], 1, weights.dtype, grad_input=d_scores[t])
             d_asked = torch.baddbmm(d_output.unsqueeze(1), d_scores[t].unsqueeze(1), keys, alpha=scale).squeeze(1)
@@ -132,7 +132,7 @@ class _Steps(torch.autograd.Function):
             sigmoid_backward(d_gates[t, :, both], gates[t, :, both], d_gates[t, :, both])
             sigmoid_backward(d_show, show, d_show)
             d_cell = d_cell * forget
-            d_fed, d_hidden = torch.mm(d_gates[t], weight).split([width, size], dim=1)
+            d_fed, d_hidden = torch.split(torch.mm(d_gates[t], weight), [width, size], dim=1)
         d_weight = d_gates.flatten(0, 1).t() @ inputs[:-1].flatten(0, 1)
         flat = d_vectors.flatten(0, 1)
         d_into = flat.t() @ read.flatten(0, 1)
