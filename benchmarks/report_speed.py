@@ -11,15 +11,17 @@ def training_section(found: dict[str, Any]) -> str:
     lines = [
         "## Speed of training beside other toolkits",
         "",
-        "`python benchmarks/training.py`: the same tokens, sizes and number of sentences in a batch, each system in a process of its own, in turn, round",
-        f"after round; medians of the rounds. The ratio is ours to theirs, the median over the rounds. {versions}.",
-        "The peers compute in float32, as they do unless told otherwise; pairloom in bfloat16 where the processor multiplies it, its default.",
+        "`python benchmarks/training.py`: the same tokens, sizes and number of sentences in a batch, each system in a "
+        "process of its own, in turn, round after round; medians of the rounds. The ratio is ours to theirs, also a "
+        f"median. {versions}. The peers compute in float32, as they do unless told otherwise; pairloom in "
+        "bfloat16 where the processor multiplies it, its default.",
         "",
-    ]  # fmt: skip
+    ]
     for work in found["works"].values():
+        others = f"; others took up to {work['others']:.0%} of the processor" if work["others"] > 0.1 else ""
         threads = "1 thread" if work["threads"] == 1 else f"{work['threads']} threads"
         lines += [
-            f"{work['what']}; {work['rounds']} rounds, {threads}:",
+            f"{work['what']}; {work['rounds']} rounds, {threads}{others}:",
             "",
             f"| system | parameters | {work['unit']}, median | least to most | ours / theirs |",
             "|---|---|---|---|---|",
@@ -43,11 +45,12 @@ def limits_section(found: dict[str, Any]) -> str:
     lines = [
         "## What the machine can do, and what of it is reached",
         "",
-        f"`python benchmarks/limits.py`, {found['processor']}; products of matrices through torch, the best of three shapes.",
+        f"`python benchmarks/limits.py`, {found['processor']}; products of matrices through torch, the best of three "
+        "shapes.",
         "",
         f"| threads | {header} |",
         "|---|" + "---|" * len(names),
-        *(f"| {threads} | {' | '.join(f'{rates[name]:,}' for name in names)} |" for threads, rates in found["rates"].items()),
+        *(f"| {n} | {' | '.join(f'{rates[name]:,}' for name in names)} |" for n, rates in found["rates"].items()),
         "",
         f"Reached with {found['threads']} threads; only products of matrices are counted as work:",
         "",
@@ -55,7 +58,7 @@ def limits_section(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|",
         *(_share(row) for row in found["shares"]),
         "",
-    ]  # fmt: skip
+    ]
     return "\n".join(lines)
 
 

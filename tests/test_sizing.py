@@ -120,15 +120,22 @@ def test_a_run_that_goes_on_measures_nothing_and_keeps_its_size(
 ) -> None:
     run: dict[str, Any] = {"minutes": 1.0, "threads": 1, "training": {"batch_tokens": 100}}
     asked = speeds(monkeypatch, lambda plan, threads: SLOW)
-    events = pairloom.training(sentences, out=tmp_path / "m", stop=lambda: True, **run)
-    assert isinstance(list(events)[-1], ev.Interrupted)
+
+    def sitting() -> ev.Prepared:
+        """As far as to the first update."""
+        seen: list[ev.Event] = []
+        for event in pairloom.training(sentences, out=tmp_path / "m", stop=lambda: bool(seen), **run):
+            seen.append(event)
+        assert isinstance(seen[-1], ev.Interrupted)
+        assert isinstance(seen[0], ev.Prepared)
+        return seen[0]
+
+    sitting()
     record = json.loads((tmp_path / "m" / "training.json").read_text("utf-8"))
     assert record["sizing"]["size"] == "small"
     asked.clear()
-    second = list(pairloom.training(sentences, out=tmp_path / "m", stop=lambda: True, **run))
+    assert any("minutes buy about" in line for line in sitting().lines)
     assert asked == []
-    assert isinstance(second[0], ev.Prepared)
-    assert any("minutes buy about" in line for line in second[0].lines)
     assert json.loads((tmp_path / "m" / "training.json").read_text("utf-8")) == record
 
 
