@@ -135,7 +135,7 @@ def test_score(ask: Any, tiny_model_dir: Path, tmp_path: Path) -> None:
 
 
 def test_the_score_of_an_output_is_what_score_says(ask: Any, tiny_model_dir: Path, tmp_path: Path) -> None:
-    (said,) = ask("generate", tiny_model_dir, "--json", stdin=b"abcd\n").json
+    (said,) = ask("generate", tiny_model_dir, "--json", "--precision", "float32", stdin=b"abcd\n").json
     pairs = tmp_path / "said.tsv"
     pairs.write_text(f"abcd\t{said['text']}\n")
     assert ask("score", tiny_model_dir, pairs, "--json").json[0]["score"] == pytest.approx(said["score"], abs=1e-3)

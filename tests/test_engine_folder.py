@@ -16,6 +16,7 @@ from pairloom.decoding.loop import generate
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.engine import Engine, choose_default, write_engine
 from pairloom.errors import FolderError
+from pairloom.folder import seal
 from pairloom.storage import write_manifest
 from pairloom.weights import load_folder
 from searches import assert_same
@@ -93,7 +94,7 @@ def test_an_engine_that_does_not_fit_is_refused(copied: Path) -> None:
         Engine.load(copied, settings)
     assert "output.scale is missing" in str(caught.value)
     assert "more does not belong to this model" in str(caught.value)
-    assert "table is float32 " in str(caught.value)
+    assert "table is float16 " in str(caught.value)
 
 
 def test_an_engine_of_other_weights_is_refused(copied: Path) -> None:
@@ -113,6 +114,9 @@ def test_weights_that_do_not_fit_are_refused(copied: Path) -> None:
         {name: weight for name, weight in weights.items() if name != "bridge.bias"},
     ):
         save_file(changed, copied / "model.safetensors")
+        with pytest.raises(FolderError, match=r"model\.safetensors is damaged"):
+            Engine.load(copied, settings, precision="float32")
+        seal(copied)
         with pytest.raises(FolderError, match=r"does not fit config\.json"):
             Engine.load(copied, settings, precision="float32")
 

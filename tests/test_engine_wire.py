@@ -10,6 +10,7 @@ import pytest
 from pairloom.engine import wire
 from pairloom.engine.build import MODELS, build
 from pairloom.engine.graph import Graph, Value
+from pairloom.engine.protocol import Form
 from test_engine import SIZE, engine_of
 from test_models import build as build_model
 
@@ -84,13 +85,16 @@ def test_a_loop_runs() -> None:
 def test_whole_models_are_valid(kind: str, width: int) -> None:
     """In float32, which has standard operators only."""
     engine = engine_of(kind, build_model(kind, {}))
-    graph = build(engine.arrays, MODELS[kind](engine.settings, engine.layout, False), engine.layout, width)
+    graph = build(
+        engine.arrays, MODELS[kind](engine.settings, engine.layout, Form(width, single=True)), engine.layout
+    ).graph
     model = onnx.ModelProto.FromString(graph.model())
     assert {node.domain for node in model.graph.node} == {""}
     outside = [one for one in model.graph.initializer if one.data_location == onnx.TensorProto.EXTERNAL]
-    assert {one.name for one in outside} == set(graph.used) == set(engine.arrays)
+    assert {one.name for one in outside} == set(graph.used)
+    assert {*graph.used, *graph.tables} == set(engine.arrays)
     for one in outside:  # the checker wants to see the data
         one.CopyFrom(onnx.numpy_helper.from_array(engine.arrays[one.name], one.name))
     onnx.checker.check_model(model, full_check=True)
-    assert [one.name for one in model.graph.input][:2] == ["source", "lengths"]
+    assert {"source", "lengths", "limits", "table"} <= {one.name for one in model.graph.input}
     assert engine.layout.size == SIZE

@@ -387,13 +387,40 @@ def test_a_stream_that_breaks_off(visit: Visit) -> None:
     assert page.inner_text("#answer") == "dc"  # stays
 
 
+def test_a_server_that_wants_its_key(site: Site, browser: Any) -> None:
+    from pairloom.server.app import create_app
+    from pairloom.server.settings import server_settings
+
+    with serving(
+        create_app(site.app.state.service.shelf, server_settings({"workers": 1, "key": "open sesame"}))
+    ) as url:
+        page = browser.new_page(locale="en-US")
+        page.set_default_timeout(8000)
+        page.goto(url)
+        page.wait_for_selector("#key-line:not([hidden])")
+        assert "does not answer without its key" in page.inner_text("#problem")
+        page.fill("#key", "open")
+        page.press("#key", "Enter")
+        page.wait_for_selector("#problem:not([hidden])")
+        page.fill("#key", "open sesame")
+        page.click("#key-line button")
+        page.wait_for_selector("body[data-form]")
+        assert page.is_hidden("#key-line")
+        ask(page, "abcd")
+        assert page.inner_text("#answer") == "dcba"
+        page.close()
+
+
 def test_a_conversation(visit: Visit) -> None:
     page = visit()
     page.select_option("#model", "talks")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or ""))
     for line in ("abc", "cab"):
         page.fill("#source", line)
         page.press("#source", "Enter")
         page.wait_for_selector("body:not(.busy)")
+    assert '"before":["abc"' in asked[-1]  # the second line is asked with what was said before it
     assert page.locator("#talk .mine .said").all_inner_texts() == ["abc", "cab"]
     assert page.locator("#talk .its").count() == 2
     assert page.input_value("#source") == ""

@@ -67,7 +67,8 @@ def test_a_loaded_model_says_what_the_trained_one_said(model: pairloom.Model) ->
 
 
 def test_the_score_of_an_output_is_the_score(model: pairloom.Model) -> None:
-    for output in model.outputs(["abc", "fedc"], beam=3, nbest=3):
+    exact = pairloom.load(model.folder.path, precision="float32")
+    for output in exact.outputs(["abc", "fedc"], beam=3, nbest=3):
         finished = [candidate for candidate in output.candidates if candidate.finished]
         scores = model.score([(output.source, candidate.text) for candidate in finished if candidate.text])
         ours = [candidate.score for candidate in finished if candidate.text]
@@ -280,7 +281,7 @@ def test_every_kind_of_model_goes_the_whole_way(kind: str, tiny_pairs: Path, tmp
     small = {"hidden": 8} if kind in ("rnn", "attention") else {"size": 8, "feed_forward": 8, "heads": 2}
     run: dict[str, Any] = {"steps": 3, "threads": 1, "kind": kind, "model": small}
     pairloom.train(tiny_pairs, out=tmp_path / "run", **run)
-    model = pairloom.load(tmp_path / "run")
+    model = pairloom.load(tmp_path / "run", precision="float32")
     texts = ["abc", "", "hgfedcba", "a"]
     found = list(model.outputs(texts, beam=3))
     assert [output.source for output in found] == texts

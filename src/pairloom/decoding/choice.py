@@ -10,8 +10,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, cast
 
 from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
@@ -89,10 +88,11 @@ def choose_engines(
     obstacle = why_not(folders)
     required = engine == "onnx" or precision == "int8"
     if obstacle is None:
+        from pairloom.engine import Engine
+
         (folder,) = folders
-        fast: Fast = import_module("pairloom.engine").Engine.load(
-            folder.path, folder.settings, precision=precision, threads=threads or cores()
-        )
+        precision = cast(Literal["auto", "float32", "int8"], precision)
+        fast = Engine.load(folder.path, folder.settings, precision=precision, threads=threads or cores())
         return Engines(fast, required, threads=threads)
     if required:
         asked = "--engine onnx" if engine == "onnx" else "--precision int8"

@@ -13,17 +13,19 @@ needed: importing this imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from pairloom.decoding.choice import Answering, Engines
 from pairloom.decoding.ensemble import as_one
 from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
-from pairloom.errors import UsageError
-from pairloom.folder import Folder
+from pairloom.errors import FolderError, UsageError
+from pairloom.folder import Folder, explain
 from pairloom.text.normal import normal_form
 
 if TYPE_CHECKING:
@@ -65,12 +67,23 @@ class Output:
         return self.candidates[0].text if self.candidates else ""
 
 
+def _own_settings(folder: Folder) -> dict[str, Any]:
+    """generation.json, checked: the names that it has, with values of the right type. Raises FolderError."""
+    try:
+        settings = DecodingSettings.model_validate(folder.generation)
+    except ValidationError as error:
+        raise FolderError(f"{folder.path / 'generation.json'} is not valid:", explain(error)) from None
+    except UsageError as error:  # settings that exclude each other
+        raise FolderError(f"{folder.path / 'generation.json'} is not valid:", str(error).splitlines()) from None
+    return settings.model_dump(include=set(folder.generation))
+
+
 class Generator:
     """Asks one model, or several as one."""
 
     def __init__(self, *folders: Folder, engines: Engines = PLAIN) -> None:
         """`engines`: see `choose_engines`. Raises FolderError for models that cannot answer together (see `as_one`)."""
-        self.folder = as_one(folders)
+        self.folder = as_one([replace(folder, generation=_own_settings(folder)) for folder in folders])
         self.engines = engines
         self._plain: PlainEngine | None = None
         self._loading = Lock()
@@ -117,7 +130,7 @@ class Generator:
         found = self._search(sources, settings, prefix, [first + place for place in filled])
         outputs = [Output(text) for text in texts]
         for place, ids, hypotheses in zip(filled, encoded, found, strict=True):
-            candidates = [self._candidate(hypothesis) for hypothesis in hypotheses]
+            candidates = [self.candidate(hypothesis) for hypothesis in hypotheses]
             outputs[place] = Output(texts[place], candidates, cut=max(0, len(ids) - most))
         return outputs
 
@@ -139,7 +152,8 @@ class Generator:
         forced = self.folder.target.encode(self._normal(prefix)) if prefix else []
         return self.engines.answering(settings, [forced] if forced else None)
 
-    def _candidate(self, one: Hypothesis) -> Candidate:
+    def candidate(self, one: Hypothesis) -> Candidate:
+        """A hypothesis as text."""
         target = self.folder.target
         # A line of output is a line: a model that has seen bytes could make a line break.
         text = " ".join(target.decode(one.tokens).splitlines())
@@ -147,7 +161,7 @@ class Generator:
 
     def stream(self, text: str, settings: DecodingSettings) -> Iterator[str]:
         """The output of greedy search or sampling piece by piece; the pieces together are the text."""
-        ids = self._source_ids(text)
+        ids = self.ids(text)
         said, before = [], ""
         for token in self.plain.stream(ids, settings):
             said.append(token)
@@ -161,19 +175,19 @@ class Generator:
         blank = [place for place, pair in enumerate(pairs) if not (pair[0].strip() and pair[1].strip())]
         if blank:
             raise UsageError(f"pair {blank[0]} (counted from 0) has a blank side: it has no probability")
-        sources = [self._source_ids(source) for source, _ in pairs]
+        sources = [self.ids(source) for source, _ in pairs]
         targets = [self.folder.target.encode(self._normal(target)) for _, target in pairs]
         return self.plain.score(sources, targets, batch)
 
     def encode(self, texts: Sequence[str]) -> Array:
         """The context vector of each text, [B, D]."""
-        return self.plain.encode([self._source_ids(text) for text in texts])
+        return self.plain.encode([self.ids(text) for text in texts])
 
     def explain(self, text: str, target: str | None = None, settings: DecodingSettings | None = None) -> Explanation:
         """What the model looks at while it says `target` (or, without one, its own output for `text`)."""
         if not text.strip():
             raise UsageError("there is nothing to explain in a blank text")
-        source = self._source_ids(text)
+        source = self.ids(text)
         if target is None:
             target_ids = self._search([source], settings or self.settings())[0][0].tokens
         else:
@@ -185,9 +199,10 @@ class Generator:
         if not text.strip():
             raise UsageError("there is nothing to replay in a blank text")
         forced = self.folder.target.encode(self._normal(target)) if target and target.strip() else None
-        return self.plain.replay(self._normal(text), self._source_ids(text), forced, settings or self.settings())
+        return self.plain.replay(self._normal(text), self.ids(text), forced, settings or self.settings())
 
-    def _source_ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> list[int]:
+        """A source as the model reads it: in its normal form, cut where it never read further, without `</s>`."""
         return self.folder.source.encode(self._normal(text))[: self.folder.settings.source.max_tokens]
 
     def _normal(self, text: str) -> str:

@@ -16,7 +16,7 @@ class Look(NamedTuple):
     """What R queries saw."""
 
     context: Value  # [R, D] what the context gives, multiplied ahead
-    weights: Value  # [R, Z, S]
+    weights: Value | None  # [R, Z, S], where coverage or copying needs them
 
 
 def keys_and_values(graph: Graph, plan: Plan, annotations: Value, multiplied: Value) -> Memory:
@@ -61,12 +61,15 @@ def look(
     else:
         asked = g.transpose(g.reshape(asked, 0, 0, heads, -1), 0, 2, 1, 3)  # [N, Z, W, H / Z]
         scores = g.transpose(g.op("MatMul", asked, memory["keys"]), 0, 2, 1, 3)  # [N, W, Z, S]
-    if heads > 1 or cover is not None:  # by row: [R, Z, S]
-        by_row = g.op("Reshape", scores, g.concat([-1, heads], g.size(scores, -1), axis=0))
-        if cover is not None and coverage is not None:
-            by_row = g.add(by_row, g.mul(g.op("Unsqueeze", cover, [2]), g.op("Unsqueeze", coverage, [1])))
-        scores = g.op("Reshape", by_row, g.concat([-1, width * heads], g.size(by_row, 2), axis=0))  # [N, W Z, S]
-    weights = g.op("Softmax", g.add(scores, memory["mask"]), axis=-1)
+    if cover is not None and coverage is not None:
+        by_row = g.op("Reshape", scores, g.concat([-1, heads], g.size(scores, -1), axis=0))  # [R, Z, S]
+        scores = g.add(by_row, g.mul(g.op("Unsqueeze", cover, [2]), g.op("Unsqueeze", coverage, [1])))
+    if heads > 1 or cover is not None:
+        scores = g.op("Reshape", scores, g.concat([-1, width * heads], g.size(scores, -1), axis=0))  # [N, W Z, S]
+    masked = g.add(scores, memory["mask"]) if "mask" in memory else scores
+    weights = g.op("Softmax", masked, axis=-1)
     flat = weights if heads == 1 else g.op("Reshape", weights, g.concat(g.size(weights, 0), [width, -1], axis=0))
     context = g.reshape(g.op("MatMul", flat, memory["values"]), -1, sum(plan.context.values()))
+    if not (plan.covers or plan.copies):
+        return Look(context, None)
     return Look(context, g.op("Reshape", weights, g.concat([-1, heads], g.size(weights, -1), axis=0)))

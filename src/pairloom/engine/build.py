@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pairloom.engine import fold, search, transformer_fold
-from pairloom.engine.graph import Graph
+from pairloom.engine.graph import Graph, Value
 from pairloom.engine.kinds import AttentionGraph, HybridGraph, RNNGraph
 from pairloom.engine.layout import Layout
-from pairloom.engine.protocol import GraphModel
+from pairloom.engine.protocol import Form, GraphModel
 from pairloom.engine.recurrent_plan import plan_attention, plan_hybrid, plan_rnn
 from pairloom.engine.transformer import TransformerGraph
 from pairloom.engine.wire import Array
@@ -22,26 +22,65 @@ FOLDS: dict[str, Callable[[Mapping[str, Array], Any, Layout], dict[str, Array]]]
 }
 """kind → torch's weights to the engine's arrays."""
 
-MODELS: dict[str, Callable[[Any, Layout, bool], GraphModel]] = {
-    "attention": lambda s, layout, blocks: AttentionGraph(plan_attention(s), layout, blocks, s),
-    "rnn": lambda s, layout, blocks: RNNGraph(plan_rnn(s), layout, blocks, s),
+MODELS: dict[str, Callable[[Any, Layout, Form], GraphModel]] = {
+    "attention": lambda s, layout, form: AttentionGraph(plan_attention(s), layout, form, s),
+    "rnn": lambda s, layout, form: RNNGraph(plan_rnn(s), layout, form, s),
     "transformer": TransformerGraph,
-    "hybrid": lambda s, layout, blocks: HybridGraph(plan_hybrid(s), layout, blocks, s),
+    "hybrid": lambda s, layout, form: HybridGraph(plan_hybrid(s), layout, form, s),
 }
-"""kind → what gives the nodes, of (settings, order of the vocabulary, one row in blocks)."""
+"""kind → what gives the nodes, of (settings, order of the vocabulary, form)."""
+
+TYPES = {"token": "int64", "left": "int64", "places": "int64"}
+"""Data types of what is remembered and carried, but for float32."""
 
 
-def build(arrays: Mapping[str, Array], model: GraphModel, layout: Layout, width: int) -> Graph:
-    """Encoder and search as one graph. Inputs: source [N, S] ids with `</s>`, lengths [N], limits [N], and those
-    of the search."""
+class Built(NamedTuple):
+    """A graph, and the names of what a search is interrupted and taken up with."""
+
+    graph: Graph
+    memory: list[str]
+    carried: list[str]
+    collected: list[str]
+
+
+def build(arrays: Mapping[str, Array], model: GraphModel, layout: Layout) -> Built:
+    """Encoder and search as one graph. Inputs: source [N, S] ids with `</s>`, lengths [N], limits [N], and those of the
+    search. Outputs: what the search collects, and unless it is for one sentence at a time, all that it takes to go on.
+    """
     graph = Graph(arrays)
     source = graph.input("source", "int64", ("sentences", "source"))
     lengths = graph.input("lengths", "int32", ("sentences",))
     limits = graph.input("limits", "int64", ("sentences",))
     most = graph.op("ReduceMax", limits, keepdims=0)
-    memory = model.encode(graph, source, lengths, most)
-    if width == 1:
-        search.greedy(graph, model, layout, memory, limits, most)
+    memory, state = model.encode(graph, source, lengths, most)
+    if model.form.width == 1:
+        carried = search.start_greedy(graph, layout, state, limits)
     else:
-        search.beam(graph, model, layout, memory, limits, most, width)
-    return graph
+        carried = search.start_beam(graph, model, layout, state, limits)
+    return _search(graph, model, layout, search.Begun(memory, carried), limits, most)
+
+
+def build_rest(arrays: Mapping[str, Array], model: GraphModel, layout: Layout, first: Built) -> Built:
+    """The search alone, going on with what `first` has given."""
+    graph = Graph(arrays)
+    limits = graph.input("limits", "int64", ("sentences",))
+    memory, carried = (
+        {name: graph.input(f"{group}.{name}", TYPES.get(name, "float32")) for name in names}
+        for group, names in (("memory", first.memory), ("carried", first.carried))
+    )
+    most = graph.op("ReduceMax", limits, keepdims=0)
+    return _search(graph, model, layout, search.Begun(memory, carried), limits, most)
+
+
+def _search(graph: Graph, model: GraphModel, layout: Layout, begun: search.Begun, limits: Value, most: Value) -> Built:
+    kind = search.greedy if model.form.width == 1 else search.beam
+    outcome = kind(graph, model, layout, begun, limits, most)
+    for name, value in outcome.collected.items():
+        data_type, rank = outcome.kinds[name]
+        graph.output(name, value, data_type, ("steps", "sentences", "width")[:rank])
+    if not model.form.single:
+        passed = {f"memory.{name}": value for name, value in begun.memory.items() if value != f"memory.{name}"}
+        passed |= {f"after.{name}": value for name, value in outcome.carried.items()}
+        for name, value in passed.items():
+            graph.output(name, value, TYPES.get(name.partition(".")[2], "float32"))
+    return Built(graph, list(begun.memory), list(begun.carried), list(outcome.collected))

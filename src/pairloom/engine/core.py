@@ -14,10 +14,13 @@ import onnxruntime
 
 from pairloom.decoding.hypotheses import Hypothesis, Sentence, prepare
 from pairloom.decoding.settings import DecodingSettings
-from pairloom.engine.build import FOLDS, MODELS, build
+from pairloom.engine.build import FOLDS, MODELS, build, build_rest
+from pairloom.engine.graph import Graph
 from pairloom.engine.layout import Layout
 from pairloom.engine.products import Precision, add_blocks
+from pairloom.engine.protocol import Form
 from pairloom.engine.quantising import quantised
+from pairloom.engine.running import Graphs, run
 from pairloom.engine.stored import chosen_precision, load_arrays
 from pairloom.engine.tracing import Steps, trace_beam, trace_greedy
 from pairloom.engine.wire import Array
@@ -45,7 +48,7 @@ class Engine:
         self.kind, self.settings, self.arrays = kind, settings, dict(arrays)
         self.precision, self.threads = precision, threads
         self.layout = Layout(size)
-        self._sessions: dict[tuple[int, bool], Any] = {}
+        self._graphs: dict[Form, Graphs] = {}
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(threads) if threads > 1 else None
 
@@ -118,43 +121,65 @@ class Engine:
         limits = np.array([sentence.limit for sentence in sentences])
         longest = max(len(sentence.source) for sentence in sentences) + 1
         rows = [[*sentence.source, EOS, *[PAD] * (longest - 1 - len(sentence.source))] for sentence in sentences]
-        inputs: dict[str, Array] = {
+        encoded: dict[str, Array] = {
             "source": np.array(rows, np.int64),
             "lengths": np.array([len(sentence.source) + 1 for sentence in sentences], np.int32),
-            "limits": limits,
-            "quorum": np.array([len(sentences)]),
         }
         alpha, width = settings.length_penalty, settings.beam
-        session = self.session(width, len(sentences) == 1)
+        graphs = self._graphs_of(Form(width, single=len(sentences) == 1))
         if width == 1:
-            tokens, gains = session.run(["tokens", "gains"], inputs)
+            tokens, gains = run(graphs, encoded, limits, {})
             return trace_greedy(tokens, gains, limits, self.layout, alpha)
         decisive = math.ceil(max(settings.patience * width, settings.nbest))
         most = int(limits.max())
         penalties = ((5 + np.arange(1, most + 1, dtype=np.float32)) / 6) ** np.float32(alpha)
-        inputs |= {
+        searching: dict[str, Array] = {
             "penalties": penalties,
             "final": penalties[limits - 1][:, None],
             "best": np.array([settings.nbest - 1]),
             "done": np.full((len(sentences), min(decisive, most * width)), -np.inf, np.float32),
         }
-        codes, scores, endings, finished = session.run(["codes", "scores", "endings", "finished"], inputs)
+        codes, scores, endings, finished = run(graphs, encoded, limits, searching)
         steps = Steps.of(codes, scores, endings, finished, self.layout)
         return trace_beam(steps, limits, self.layout, settings.nbest, alpha)
 
-    def session(self, width: int, single: bool) -> Any:
-        """The session that searches with this width; made when first asked for."""
-        key = width, single and width == 1
+    def _graphs_of(self, form: Form) -> Graphs:
+        """The sessions of a search; made when first asked for."""
         with self._lock:
-            if key not in self._sessions:
-                self._sessions[key] = self._open(*key)
-            return self._sessions[key]
+            if form not in self._graphs:
+                self._graphs[form] = self._open(form)
+            return self._graphs[form]
 
-    def _open(self, width: int, single: bool) -> Any:
-        if single:
+    def _open(self, form: Form) -> Graphs:
+        if form.blocks:
             for name in [name.removesuffix(".quantised") for name in self.arrays if name.endswith(".quantised")]:
                 add_blocks(self.arrays, name)
-        graph = build(self.arrays, MODELS[self.kind](self.settings, self.layout, single), self.layout, width)
+        model = MODELS[self.kind](self.settings, self.layout, form)
+        first = build(self.arrays, model, self.layout)
+        lock = threading.Lock()
+        opened: list[Any] = []
+
+        def rest() -> Any:
+            with lock:
+                if not opened:
+                    opened.append(self._session(build_rest(self.arrays, model, self.layout, first).graph))
+                return opened[0]
+
+        return Graphs(
+            first=self._session(first.graph),
+            rest=rest,
+            tables={"table": self.arrays["table"]},
+            embedding={"embedding": self.arrays["embedding"]},
+            memory=first.memory,
+            carried=first.carried,
+            collected=first.collected,
+            by_sentence=model.by_sentence,
+            width=form.width,
+            end=self.layout.end,
+        )
+
+    def _session(self, graph: Graph) -> Any:
+        """ONNX Runtime with one thread: the workers are the threads."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

@@ -6,6 +6,7 @@ import numpy as np
 
 from pairloom.engine.cells import run_sequence
 from pairloom.engine.graph import Graph, Value
+from pairloom.engine.products import lookup
 from pairloom.models.settings import Cell
 
 
@@ -21,7 +22,7 @@ def read(graph: Graph, cell: Cell, layers: int, source: Value, lengths: Value) -
     """`RecurrentEncoder` and the encoder of the fixed context: ids [N, S] → annotations [S, N, A] and for each layer
     the states after the last tokens as `run_sequence` gives them."""
     g, last = graph, []
-    values = g.gather(g.array("embedding"), g.transpose(source, 1, 0))  # [S, N, E]
+    values = lookup(g, "embedding", g.transpose(source, 1, 0))  # [S, N, E]
     for layer in range(layers):
         outputs, states = run_sequence(g, cell, f"encoder.{layer}", values, lengths)
         values = g.reshape(g.transpose(outputs, 0, 2, 1, 3), 0, 0, -1)

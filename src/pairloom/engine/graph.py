@@ -6,7 +6,7 @@
     graph.output("y", y)
     model = graph.model()                # bytes for ONNX Runtime; the arrays named in it are handed over beside
 
-Large arrays stay outside of the model's bytes: they lie memory-mapped in the folder and are never copied. Numbers
+Large arrays stay outside of the model's bytes. Numbers
 given to an operator become constants, kept once in the outermost graph, which the bodies of loops see.
 """
 
@@ -40,18 +40,20 @@ class Graph:
         self._nodes: list[bytes] = []
         self._inputs: list[bytes] = []
         self._outputs: list[bytes] = []
+        self._own: set[Value] = set()
         if parent is None:
             self._numbers = count()
             self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
             self._initializers: list[bytes] = []
             self.used: dict[str, None] = {}
+            self.tables: dict[str, None] = {}
 
     def input(self, name: str, data_type: str, dims: Sequence[str] | None = None) -> Value:
         """A named input with named dimensions."""
         self._inputs.append(wire.value_info(name, wire.DATA_TYPES[data_type], dims))
         return name
 
-    def output(self, name: str, value: Value, data_type: str, dims: Sequence[str] = ()) -> None:
+    def output(self, name: str, value: Value, data_type: str, dims: Sequence[str] | None = None) -> None:
         """`value` as an output of that name."""
         self._nodes.append(wire.node("Identity", [value], [name], "", {}))
         self._outputs.append(wire.value_info(name, wire.DATA_TYPES[data_type], dims))
@@ -61,6 +63,14 @@ class Graph:
         if name not in self._root.used:
             self._root.used[name] = None
             self._root._initializers.append(wire.outside_tensor(name, self.arrays[name]))
+        return name
+
+    def table(self, name: str) -> Value:
+        """A large array of which single rows are looked up: an input, so that ONNX Runtime does not copy it."""
+        if name not in self._root.tables:
+            array = self.arrays[name]
+            self._root.tables[name] = None
+            self._root.input(name, array.dtype.name, tuple(f"{name}_{axis}" for axis in range(array.ndim)))
         return name
 
     def constant(self, value: Given) -> Value:
@@ -84,6 +94,7 @@ class Graph:
         number = next(self._root._numbers)
         names = [f"{kind}_{number}" if outputs == 1 else f"{kind}_{number}_{place}" for place in range(outputs)]
         self._nodes.append(wire.node(kind, [self.constant(one) for one in inputs], names, domain, attributes))
+        self._own.update(names)
         return names
 
     def op(self, kind: str, *inputs: Given, domain: str = "", **attributes: Any) -> Value:
@@ -161,9 +172,12 @@ class Graph:
         on, after, collected = body(inside, step, names)
         outcome = [on, *(after[name] for name in carried), *collected.values()]
         for place, value in enumerate(outcome):
-            # One output may not have two names, nor be an input: a copy costs nothing, ONNX Runtime removes it.
-            inside._nodes.append(wire.node("Identity", [value], [f"out_{number}_{place}"], "", {}))
-            inside._outputs.append(wire.value_info(f"out_{number}_{place}"))
+            # What leaves the body is made in it, and leaves once.
+            leaving = value
+            if value not in inside._own or value in outcome[:place]:
+                leaving = f"out_{number}_{place}"
+                inside._nodes.append(wire.node("Identity", [value], [leaving], "", {}))
+            inside._outputs.append(wire.value_info(leaving))
         initial = [most, self.constant(True), *carried.values()]
         names_out = [f"loop_{number}_{place}" for place in range(len(outcome) - 1)]
         self._nodes.append(wire.node("Loop", initial, names_out, "", {"body": inside._bytes("body")}))

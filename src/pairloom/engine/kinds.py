@@ -21,28 +21,21 @@ class AttentionGraph(Recurrent):
 
     settings: AttentionSettings
 
-    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> tuple[Memory, State]:
         g, s, plan = graph, self.settings, self.plan
         annotations, last = encoders.read(g, s.cell, s.encoder_layers, source, lengths)
         annotations = g.transpose(annotations, 1, 0, 2)  # [N, S, A]
         memory = keys_and_values(g, plan, annotations, product(g, annotations, "memory", rows=False))
-        mask = encoders.mask_of(g, source, lengths)
-        memory["mask"] = g.op("Unsqueeze", mask, [1])  # [N, 1, S]
-        if plan.covers:
-            memory["none"] = g.cast(g.mul(source, 0), "float32")  # [N, S] no coverage yet
+        if not self.form.single:
+            memory["mask"] = g.op("Unsqueeze", encoders.mask_of(g, source, lengths), [1])  # [N, 1, S]
         if plan.copies:
             memory["places"] = g.op("Unsqueeze", g.gather(self.layout.positions, source), [1])  # [N, 1, S]
         directions = 2 if s.bidirectional else 1
-        states = g.transpose(g.slice(last[-1], 0, directions, axis=0), 1, 0, 2)
-        memory["last"] = g.reshape(states, 0, -1)  # [N, A]
-        return memory
-
-    def start(self, graph: Graph, memory: Memory) -> State:
-        g, plan = graph, self.plan
-        states = g.op("Tanh", product(g, memory["last"], "bridge"))
+        ends = g.reshape(g.transpose(g.slice(last[-1], 0, directions, axis=0), 1, 0, 2), 0, -1)  # [N, A]
+        states = g.op("Tanh", product(g, ends, "bridge"))
         kinds = 2 if plan.cell == "lstm" else 1
         parts = g.split(states, [plan.hidden] * (kinds * plan.layers), axis=1)
-        return self.begin(g, parts[: plan.layers], parts[plan.layers :], memory)
+        return memory, self.begin(g, parts[: plan.layers], parts[plan.layers :], source)
 
 
 @dataclass(frozen=True)
@@ -51,20 +44,16 @@ class RNNGraph(Recurrent):
 
     settings: RNNSettings
 
-    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
-        """Only the last states: for each layer [1 or 2, N, H]."""
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> tuple[Memory, State]:
+        """No memory: all that the decoder learns of the source is its first state."""
         g, s = graph, self.settings
         if s.reverse_source:  # all but the `</s>` at the end
             words = g.op("Max", g.op("Sub", g.cast(lengths, "int64"), 1), 1)
             source = g.op("ReverseSequence", source, words, batch_axis=0, time_axis=1)
-        _, last = encoders.read(g, s.cell, s.layers, source, lengths)
-        return {f"last_{layer}": states for layer, states in enumerate(last)}
-
-    def start(self, graph: Graph, memory: Memory) -> State:
-        g, last = graph, [memory[f"last_{layer}"] for layer in range(self.plan.layers)]
+        _, last = encoders.read(g, s.cell, s.layers, source, lengths)  # of each layer [1 or 2, N, H]
         hidden = [g.gather(states, 0) for states in last]
         cell = [g.gather(states, 1) for states in last] if self.plan.cell == "lstm" else []
-        return self.begin(g, hidden, cell, memory)
+        return {}, self.begin(g, hidden, cell, source)
 
 
 @dataclass(frozen=True)
@@ -73,19 +62,16 @@ class HybridGraph(Recurrent):
 
     settings: HybridSettings
 
-    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
-        g, s = graph, self.settings
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> tuple[Memory, State]:
+        g, s, plan = graph, self.settings, self.plan
         layers = transformer.Layers(s.size, s.heads, before=True)
         annotations, mask = transformer.encode(g, layers, s.encoder_layers, source, lengths)
-        memory = keys_and_values(g, self.plan, annotations, product(g, annotations, "memory", rows=False))
-        memory["mask"] = g.op("Unsqueeze", mask, [1])  # [N, 1, S]
+        memory = keys_and_values(g, plan, annotations, product(g, annotations, "memory", rows=False))
+        if not self.form.single:
+            memory["mask"] = g.op("Unsqueeze", mask, [1])  # [N, 1, S]
         real = g.op("Unsqueeze", g.op("Exp", mask), [2])  # 1 at a real token, 0 at padding
         total = g.op("ReduceSum", g.mul(annotations, real), [1], keepdims=0)
-        memory["mean"] = g.op("Div", total, g.op("Unsqueeze", g.cast(lengths, "float32"), [1]))  # [N, d]
-        return memory
-
-    def start(self, graph: Graph, memory: Memory) -> State:
-        g, plan = graph, self.plan
-        both = g.op("Tanh", product(g, memory["mean"], "bridge"))
+        mean = g.op("Div", total, g.op("Unsqueeze", g.cast(lengths, "float32"), [1]))  # [N, d]
+        both = g.op("Tanh", product(g, mean, "bridge"))
         parts = g.split(both, [plan.hidden] * (2 * plan.layers), axis=1)
-        return self.begin(g, parts[: plan.layers], parts[plan.layers :], memory)
+        return memory, self.begin(g, parts[: plan.layers], parts[plan.layers :], source)

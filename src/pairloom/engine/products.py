@@ -5,6 +5,8 @@ int8       DynamicQuantizeMatMul: a scale for each output channel of W; x gets o
 blocks     MatMulNBits with 8 bits: x and W have a scale for each block of 128 (or fewer) input channels. Fast for one
            row only, so it serves one sentence at a time. Its W is that of int8, laid out anew when a graph is built
 
+Tables of which single rows are looked up lie as 16-bit floats in int8.
+
 The arrays of a product called "a": `a.weight` [K, M] and `a.bias` [M] in float32; `a.quantised` [K, M] int8, `a.scale`
 [M] and `a.bias` in int8.
 """
@@ -29,6 +31,12 @@ def quantise(weight: Array) -> tuple[Array, Array]:
     scale = np.abs(weight).max(0) / 127
     scale[scale == 0] = 1
     return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
+
+
+def lookup(graph: Graph, name: str, places: Value) -> Value:
+    """The rows of a table; one of 16-bit floats is widened."""
+    rows = graph.gather(graph.table(name), places)
+    return rows if graph.arrays[name].dtype == np.float32 else graph.cast(rows, "float32")
 
 
 def product(graph: Graph, x: Value, name: str, *, rows: bool = True, blocks: bool = False) -> Value:

@@ -1,19 +1,34 @@
 """What every kind of model gives to the graph of a search: the counterpart of `models/protocol.py`, in ONNX nodes.
 
-Dimensions: N sentences, S source tokens, W rows of each sentence (the width of the beam), R = N W rows, V' positions of
-the vocabulary (see `layout.py`).
+Dimensions: N sentences, S source tokens, W rows of each sentence (the width of the beam), R = N W, V' positions of the
+vocabulary (see `layout.py`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pairloom.engine.graph import Graph, Value
 
 Memory = dict[str, Value]
-"""What no step changes. The sentences are on axis 0: nothing of it is ever copied for the rows of a beam."""
+"""What no step changes. The sentences are on axis 0: nothing of it is ever copied for the rows of a beam. `positions`,
+if there is one, has the steps on axis 0."""
 State = dict[str, Value]
 """What each step changes, in float32. The rows are on axis 0, but for what `by_sentence` names."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a graph is made for."""
+
+    width: int = 1  # W
+    single: bool = False  # one sentence at a time: no padding, no masks
+
+    @property
+    def blocks(self) -> bool:
+        """There is one row, for which products in blocks are faster."""
+        return self.single and self.width == 1
 
 
 class Spoken(NamedTuple):
@@ -27,19 +42,21 @@ class Spoken(NamedTuple):
 class GraphModel(Protocol):
     """One kind of model."""
 
-    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
-        """Ids [N, S] with `</s>`, how many of each sentence are real (int32 [N]), and the most steps that follow."""
-        ...
-
-    def start(self, graph: Graph, memory: Memory) -> State:
-        """The state [N, ...] of each sentence before its first token."""
-        ...
-
-    def step(self, graph: Graph, position: Value, tokens: Value, memory: Memory, state: State, width: int) -> Spoken:
-        """The number of the step, and the latest tokens [R] by position."""
+    @property
+    def form(self) -> Form:
+        """What its nodes are for."""
         ...
 
     @property
     def by_sentence(self) -> frozenset[str]:
         """The parts of the state that have the sentences on axis 0, and stay where they are when rows change places."""
+        ...
+
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> tuple[Memory, State]:
+        """Ids [N, S] with `</s>`, how many of each sentence are real (int32 [N]), and the most steps that follow → what
+        the steps look at, and the state [N, ...] of each sentence before its first token."""
+        ...
+
+    def step(self, graph: Graph, position: Value, tokens: Value, memory: Memory, state: State) -> Spoken:
+        """The number of the step, and the latest tokens [R] by position."""
         ...

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from pairloom.engine.cells import quantise_sequence
 from pairloom.engine.products import quantise
 from pairloom.engine.wire import Array
+
+TABLES = ("table", "embedding")
+"""Of which single rows are looked up."""
 
 
 def quantised(arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -20,6 +25,8 @@ def quantised(arrays: Mapping[str, Array]) -> dict[str, Array]:
             parts = quantise_sequence(array, arrays[f"{base}.again"])
             parts = parts or {"into": array, "again": arrays[f"{base}.again"]}
             found |= {f"{base}.{part}": value for part, value in parts.items()}
+        elif name in TABLES:
+            found[name] = array.astype(np.float16)
         elif what != "again":
             found[name] = array
     return found

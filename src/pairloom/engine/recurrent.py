@@ -14,8 +14,8 @@ from pairloom.engine import cells
 from pairloom.engine.attending import Look, look
 from pairloom.engine.graph import Graph, Value
 from pairloom.engine.layout import Layout
-from pairloom.engine.products import product
-from pairloom.engine.protocol import Memory, Spoken, State
+from pairloom.engine.products import lookup, product
+from pairloom.engine.protocol import Form, Memory, Spoken, State
 from pairloom.engine.recurrent_plan import Plan
 
 LEAST = 1e-30
@@ -28,14 +28,14 @@ class Recurrent:
 
     plan: Plan
     layout: Layout
-    blocks: bool  # one row at a time, where products in blocks are faster
+    form: Form
 
     by_sentence: ClassVar[frozenset[str]] = frozenset()
 
     # -- the state -----------------------------------------------------------------------------------------------------
 
-    def begin(self, graph: Graph, hidden: list[Value], cell: list[Value], memory: Memory) -> State:
-        """The state from the hidden states (and cells) [N, H] of all layers."""
+    def begin(self, graph: Graph, hidden: list[Value], cell: list[Value], source: Value) -> State:
+        """The state from the hidden states (and cells) [N, H] of all layers; ids [N, S]."""
         g, plan = graph, self.plan
         state: State = {}
         for layer in range(plan.layers):
@@ -49,25 +49,25 @@ class Recurrent:
         if plan.feeds:
             state["fed"] = cells.zeros_like_rows(g, rows, self.plan.gates)
         if plan.covers:
-            state["coverage"] = g.mul(memory["none"], 0.0)
+            state["coverage"] = g.cast(g.mul(source, 0), "float32")  # [N, S]
         return state
 
     def _read(self, graph: Graph, layer: int, hidden: Value) -> dict[str, Value]:
         """What the hidden state [R, H] of a layer gives, by name."""
         columns = self.plan.read(layer)
-        read = product(graph, hidden, f"read.{layer}", blocks=self.blocks)
+        read = product(graph, hidden, f"read.{layer}", blocks=self.form.blocks)
         return dict(zip(columns, graph.split(read, list(columns.values()), axis=1), strict=True))
 
     # -- a step --------------------------------------------------------------------------------------------------------
 
-    def step(self, graph: Graph, position: Value, tokens: Value, memory: Memory, state: State, width: int) -> Spoken:
+    def step(self, graph: Graph, position: Value, tokens: Value, memory: Memory, state: State) -> Spoken:
         """R latest tokens → scores and the next state."""
         g, plan, after = graph, self.plan, dict(state)
-        row = g.gather(g.array("table"), tokens)
+        row = lookup(g, "table", tokens)
         token = dict(zip(plan.table, g.split(row, list(plan.table.values()), axis=1), strict=True))
         inputs, seen, context = token["gates"], None, {}
         if plan.asks_first:
-            seen = self._look(g, memory, state, {"query": state["query"]}, width)
+            seen = self._look(g, memory, state, {"query": state["query"]})
             context = self._context(g, seen)
             inputs = g.add(inputs, context["fed"])
         if plan.feeds:
@@ -85,23 +85,25 @@ class Recurrent:
         if plan.asks_first:
             after["query"] = read["query"]
         elif plan.score != "none":
-            seen = self._look(g, memory, state, {"query": hidden, **read}, width)
+            seen = self._look(g, memory, state, {"query": hidden, **read})
             context = self._context(g, seen)
-        if plan.covers and seen is not None:
-            mean = g.op("ReduceMean", seen.weights, axes=[1], keepdims=0)
-            after["coverage"] = g.add(state["coverage"], mean)
+        weights = ""  # [R, S] the mean of the heads
+        if seen is not None and seen.weights is not None:
+            weights = g.op("ReduceMean", seen.weights, axes=[1], keepdims=0)
+        if plan.covers:
+            after["coverage"] = g.add(state["coverage"], weights)
         combined = self._read_out(g, hidden, read, context, token)
         if plan.feeds:
-            after["fed"] = product(g, combined, "feed", blocks=self.blocks)
-        logits = product(g, combined, "output", blocks=self.blocks)
-        if not plan.copies or seen is None:
+            after["fed"] = product(g, combined, "feed", blocks=self.form.blocks)
+        logits = product(g, combined, "output", blocks=self.form.blocks)
+        if not plan.copies:
             return Spoken(logits, after)
         gate = g.add(context["gate"], read["gate"], token["gate"])
-        return Spoken(self._mix(g, logits, gate, seen, memory, width), after, normalised=True)
+        return Spoken(self._mix(g, logits, gate, weights, memory), after, normalised=True)
 
-    def _look(self, graph: Graph, memory: Memory, state: State, read: Mapping[str, Value], width: int) -> Look:
+    def _look(self, graph: Graph, memory: Memory, state: State, read: Mapping[str, Value]) -> Look:
         coverage = state.get("coverage")
-        return look(graph, self.plan, memory, read["query"], read.get("cover"), coverage, width)
+        return look(graph, self.plan, memory, read["query"], read.get("cover"), coverage, self.form.width)
 
     def _context(self, graph: Graph, seen: Look) -> dict[str, Value]:
         columns = self.plan.context
@@ -127,15 +129,14 @@ class Recurrent:
         first, second = g.split(g.add(total, token["combine"]), [plan.combined // 2] * 2, axis=1)
         return g.op("Max", first, second)
 
-    def _mix(self, graph: Graph, logits: Value, gate: Value, seen: Look, memory: Memory, width: int) -> Value:
+    def _mix(self, graph: Graph, logits: Value, gate: Value, weights: Value, memory: Memory) -> Value:
         """Making and copying as one distribution (`models/copying.py`): log P [R, V']."""
         g = graph
         generate = g.op("Sigmoid", gate)
         made = g.mul(g.op("Softmax", logits, axis=-1), generate)
-        weights = g.op("ReduceMean", seen.weights, axes=[1], keepdims=0)
         copied = g.mul(weights, g.op("Sub", 1.0, generate))
         columns = g.size(weights, 1)
-        places = g.op("Expand", memory["places"], g.concat([1, width], columns, axis=0))  # [N, W, S]
+        places = g.op("Expand", memory["places"], g.concat([1, self.form.width], columns, axis=0))  # [N, W, S]
         places = g.op("Reshape", places, g.concat([-1], columns, axis=0))
         mixed = g.op("ScatterElements", made, places, copied, axis=1, reduction="add")
         return g.op("Log", g.op("Max", mixed, LEAST))

@@ -14,41 +14,76 @@ hypotheses that decide when to stop, T steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from pairloom.engine.graph import Graph, Value
+from pairloom.engine.graph import Body, Graph, Value
 from pairloom.engine.layout import Layout
-from pairloom.engine.protocol import GraphModel, Memory, State
+from pairloom.engine.protocol import Form, GraphModel, Memory, State
 from pairloom.text.components import BOS
 
+CARRIED = frozenset({"token", "left", "scores", "done"})
+"""What a search carries from step to step beside the state of the model."""
 LOWEST = np.float32(-3e38)
 """Below every score, above minus infinity."""
 
 
-def greedy(graph: Graph, model: GraphModel, layout: Layout, memory: Memory, limits: Value, most: Value) -> None:
-    """Input: quorum [1]. Outputs: tokens [T, N] by position and gains [T, N], their log-probabilities."""
-    g = graph
-    quorum = g.input("quorum", "int64", ("one",))
-    state = model.start(g, memory)
-    first = g.op("Expand", np.array([layout.positions[BOS]]), g.size(limits, 0))
+class Outcome(NamedTuple):
+    """What a search ends with."""
+
+    carried: dict[str, Value]
+    collected: dict[str, Value]
+    kinds: dict[str, tuple[str, int]]  # data type and number of dimensions of what is collected
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a search starts from, or goes on from: the first call is given it by the model, a later one as inputs."""
+
+    memory: Memory
+    carried: dict[str, Value]
+
+
+def greedy(graph: Graph, model: GraphModel, layout: Layout, begun: Begun, limits: Value, most: Value) -> Outcome:
+    """Collects tokens [T, N] by position and gains [T, N], their log-probabilities. What is carried: the state, the
+    latest token [N] and how many more steps there may be, left [N]."""
+    allowed = _allowed(graph, model.form)
 
     def body(g: Graph, step: Value, now: dict[str, Value]) -> tuple[Value, dict[str, Value], dict[str, Value]]:
-        spoken = model.step(g, step, now["token"], memory, {name: now[name] for name in state}, 1)
+        state = {name: value for name, value in now.items() if name not in CARRIED}
+        spoken = model.step(g, step, now["token"], begun.memory, state)
         scores = spoken.scores if spoken.normalised else g.op("LogSoftmax", spoken.scores, axis=-1)
         gain, token = _best(g, layout, scores)
-        taken = g.add(step, 1)
         ended = g.op("Equal", token, int(layout.end))
-        end = g.op("Where", ended, g.op("Min", now["end"], taken), now["end"])
-        on = _less_than(g, quorum, g.op("LessOrEqual", end, taken))
-        return on, {**spoken.state, "token": token, "end": end}, {"tokens": token, "gains": gain}
+        left = g.op("Where", ended, 0, g.op("Sub", now["left"], 1))
+        on = _go_on(g, model.form, g.op("LessOrEqual", left, 0), allowed)
+        return on, {**spoken.state, "token": token, "left": left}, {"tokens": token, "gains": gain}
 
-    carried = {**state, "token": first, "end": limits}
-    types = {"token": "int64", "end": "int64"}
-    _, collected = g.loop(most, carried, types, body)
-    g.output("tokens", collected["tokens"], "int64", ("steps", "sentences"))
-    g.output("gains", collected["gains"], "float32", ("steps", "sentences"))
+    carried, collected = graph.loop(most, begun.carried, {"token": "int64", "left": "int64"}, body)
+    return Outcome(carried, collected, {"tokens": ("int64", 2), "gains": ("float32", 2)})
+
+
+def start_greedy(graph: Graph, layout: Layout, state: State, limits: Value) -> dict[str, Value]:
+    """What is carried before the first step."""
+    first = graph.op("Expand", np.array([layout.positions[BOS]]), graph.size(limits, 0))
+    return {**state, "token": first, "left": limits}
+
+
+def _allowed(graph: Graph, form: Form) -> Value | None:
+    """The input `allowed` [1]: the loop goes on while more sentences than that are unfinished."""
+    return None if form.single else graph.input("allowed", "int64", ("one",))
+
+
+def _go_on(graph: Graph, form: Form, finished: Value, allowed: Value | None) -> Value:
+    """Whether there is another step; finished: one truth value for each sentence."""
+    g = graph
+    if form.single or allowed is None:
+        return g.op("Not", g.op("Squeeze", finished))
+    return g.op(
+        "Greater", g.op("ReduceSum", g.cast(g.op("Not", finished), "int64"), keepdims=0), g.op("Squeeze", allowed)
+    )
 
 
 def _best(graph: Graph, layout: Layout, scores: Value) -> tuple[Value, Value]:
@@ -64,58 +99,52 @@ def _best(graph: Graph, layout: Layout, scores: Value) -> tuple[Value, Value]:
     return g.reshape(value, -1), g.reshape(g.add(g.mul(block, size), place), -1)
 
 
-def _less_than(graph: Graph, quorum: Value, finished: Value) -> Value:
-    """Whether fewer than `quorum` sentences are finished."""
-    done = graph.op("ReduceSum", graph.cast(finished, "int64"), keepdims=0)
-    return graph.op("Less", done, graph.op("Squeeze", quorum))
-
-
-def beam(
-    graph: Graph, model: GraphModel, layout: Layout, memory: Memory, limits: Value, most: Value, width: int
-) -> None:
+def beam(graph: Graph, model: GraphModel, layout: Layout, begun: Begun, limits: Value, most: Value) -> Outcome:
     """Inputs:
 
-    quorum [1]
-    penalties [T]     the length penalty of 1, 2, ... tokens
+    allowed [1]
+    penalties [T]     the length penalty after 1, 2, ... steps
     final [N, 1]      that of the limits
     best [1]          which of the finished hypotheses a live one must be able to beat: nbest - 1
-    done [N, F]       all minus infinity
 
-    Outputs of each step:
+    What each step collects:
 
     codes [T, N, W]   row of the batch times V' plus position: what goes on, best first
     scores [T, N, W]  of these
     endings [T, N, W] scores of the rows that end here; minus infinity: it does not
-    finished [T, N]   the sentence needs no further step
+    finished [T, N, 1] the sentence needs no further step
     """
     g = graph
-    quorum = g.input("quorum", "int64", ("one",))
+    rows = g.op("Range", 0, g.op("Squeeze", g.size(limits, 0)), 1)  # [N]
     given = {
         "limits": g.op("Unsqueeze", limits, [1]),
-        "quorum": quorum,
         "penalties": g.input("penalties", "float32", ("longest",)),
         "final": g.input("final", "float32", ("sentences", "one")),
         "best": g.input("best", "int64", ("one",)),
+        "first": g.op("Unsqueeze", g.mul(rows, model.form.width), [1]),  # [N, 1] the first row of each sentence
     }
-    done = g.input("done", "float32", ("sentences", "decisive"))
+    allowed = _allowed(g, model.form)
+    body = _beam_body(model, layout, begun.memory, given, allowed)
+    carried, collected = g.loop(most, begun.carried, {"token": "int64"}, body)
+    kinds = {"codes": ("int64", 3), "scores": ("float32", 3), "endings": ("float32", 3), "finished": ("bool", 3)}
+    return Outcome(carried, collected, kinds)
+
+
+def start_beam(graph: Graph, model: GraphModel, layout: Layout, state: State, limits: Value) -> dict[str, Value]:
+    """What is carried before the first step: the state, the latest token [R], the scores of the rows [N, W], and as
+    many of the best finished hypotheses as decide when to stop: those of the input `done` [N, F], all minus infinity.
+    """
+    g, width = graph, model.form.width
     rows = g.op("Range", 0, g.op("Squeeze", g.size(limits, 0)), 1)  # [N]
-    given["first"] = g.op("Unsqueeze", g.mul(rows, width), [1])  # [N, 1] the first row of each sentence
     repeated = g.reshape(g.op("Expand", g.op("Unsqueeze", rows, [1]), [1, width]), -1)
-    state = _moved(g, model, model.start(g, memory), repeated)
     opening = np.full((1, width), -np.inf, np.float32)
     opening[0, 0] = 0  # all rows begin alike: only the first one counts
-    start = {
-        **state,
+    return {
+        **_moved(g, model, state, repeated),
         "token": g.op("Expand", np.array([layout.positions[BOS]]), g.size(repeated, 0)),
         "scores": g.op("Expand", opening, g.concat(g.size(limits, 0), [1], axis=0)),
-        "done": done,
+        "done": g.input("done", "float32", ("sentences", "decisive")),
     }
-    body = _beam_body(model, layout, memory, state, given, width)
-    _, collected = g.loop(most, start, {"token": "int64"}, body)
-    g.output("codes", collected["codes"], "int64", ("steps", "sentences", "width"))
-    g.output("scores", collected["scores"], "float32", ("steps", "sentences", "width"))
-    g.output("endings", collected["endings"], "float32", ("steps", "sentences", "width"))
-    g.output("finished", collected["finished"], "bool", ("steps", "sentences"))
 
 
 def _moved(graph: Graph, model: GraphModel, state: State, rows: Value) -> State:
@@ -125,12 +154,14 @@ def _moved(graph: Graph, model: GraphModel, state: State, rows: Value) -> State:
 
 
 def _beam_body(
-    model: GraphModel, layout: Layout, memory: Memory, state: State, given: Mapping[str, Value], width: int
-) -> Any:
+    model: GraphModel, layout: Layout, memory: Memory, given: Mapping[str, Value], allowed: Value | None
+) -> Body:
     """One step of the beam, as the body of the loop."""
+    width = model.form.width
 
     def body(g: Graph, step: Value, now: dict[str, Value]) -> tuple[Value, dict[str, Value], dict[str, Value]]:
-        spoken = model.step(g, step, now["token"], memory, {name: now[name] for name in state}, width)
+        state = {name: value for name, value in now.items() if name not in CARRIED}
+        spoken = model.step(g, step, now["token"], memory, state)
         scores = spoken.scores if spoken.normalised else g.op("LogSoftmax", spoken.scores, axis=-1)
         survivors, codes = _continuations(g, layout, scores, now["scores"], given["first"], width)
         endings = _endings(g, layout, scores, now["scores"], survivors, width)
@@ -145,12 +176,12 @@ def _beam_body(
         enough = g.op("Greater", g.gather(done, [-1], axis=1), LOWEST)
         over = g.op("LessOrEqual", given["limits"], g.add(step, 1))
         finished = g.op("Or", g.op("Or", lost, enough), over)  # [N, 1]
-        on = _less_than(g, given["quorum"], finished)
+        on = _go_on(g, model.form, finished, allowed)
 
         after = _moved(g, model, spoken.state, rows)
         after |= {"token": tokens, "scores": survivors, "done": done}
         collected = {"codes": codes, "scores": survivors, "endings": endings}
-        return on, after, {**collected, "finished": g.reshape(finished, -1)}
+        return on, after, {**collected, "finished": finished}
 
     return body
 

@@ -8,6 +8,7 @@ from typing import Any
 from pairloom.engine.cells import GATES
 from pairloom.engine.layout import Layout
 from pairloom.engine.products import Precision
+from pairloom.engine.quantising import TABLES
 from pairloom.engine.recurrent_plan import Plan, plan_attention, plan_hybrid, plan_rnn
 from pairloom.engine.wire import Array
 from pairloom.models.attention_settings import AttentionSettings
@@ -127,6 +128,8 @@ def expected(shapes: Mapping[str, Shape], precision: Precision) -> dict[str, tup
         if precision == "int8" and what == "weight":
             found[f"{base}.quantised"] = "int8", shape
             found[f"{base}.scale"] = "float32", shape[1:]
+        elif precision == "int8" and name in TABLES:
+            found[name] = "float16", shape
         elif precision == "int8" and what in {"into", "again"} and _is_lstm(shapes[f"{base}.again"]):
             found[name] = "int8", (directions, shape[2], shape[1])
             found[f"{name}_scale"] = "float32", (directions, shape[1])

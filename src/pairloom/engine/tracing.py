@@ -32,6 +32,7 @@ class Steps(NamedTuple):
     def of(codes: Ints, scores: Floats, endings: Floats, finished: Bools, layout: Layout) -> Steps:
         """From the outputs of the graph."""
         rows, tokens = np.divmod(codes, layout.length)
+        finished = finished[:, :, 0]
         lengths = np.where(finished.any(0), finished.argmax(0), len(finished) - 1) + 1
         return Steps(tokens, rows % codes.shape[2], scores, endings, lengths)
 

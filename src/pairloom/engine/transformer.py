@@ -17,8 +17,8 @@ import numpy as np
 from pairloom.engine.encoders import mask_of
 from pairloom.engine.graph import Graph, Value
 from pairloom.engine.layout import Layout
-from pairloom.engine.products import product
-from pairloom.engine.protocol import Memory, Spoken, State
+from pairloom.engine.products import lookup, product
+from pairloom.engine.protocol import Form, Memory, Spoken, State
 from pairloom.models.transformer_settings import TransformerSettings
 
 
@@ -70,7 +70,7 @@ def encode(graph: Graph, layers: Layers, count: int, source: Value, lengths: Val
     g, size = graph, layers.size
     mask = mask_of(g, source, lengths)
     visible = g.op("Unsqueeze", mask, [1, 2])
-    values = g.add(g.gather(g.array("embedding"), source), positions_of(g, g.op("Squeeze", g.size(source, 1)), size))
+    values = g.add(lookup(g, "embedding", source), positions_of(g, g.op("Squeeze", g.size(source, 1)), size))
     for number in range(count):
         name = f"encoder.{number}"
         projected = layers.product(g, layers.enter(g, values, f"{name}.norm.0"), f"{name}.project", rows=False)
@@ -90,7 +90,7 @@ class TransformerGraph:
 
     settings: TransformerSettings
     layout: Layout
-    blocks: bool
+    form: Form
 
     @property
     def by_sentence(self) -> frozenset[str]:
@@ -103,12 +103,12 @@ class TransformerGraph:
         s = self.settings
         return Layers(s.size, s.heads, s.norm == "pre", blocks)
 
-    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> Memory:
+    def encode(self, graph: Graph, source: Value, lengths: Value, most: Value) -> tuple[Memory, State]:
         g, s = graph, self.settings
         layers = self._layers(False)
         annotations, mask = encode(g, layers, s.encoder_layers, source, lengths)
         cross = layers.product(g, annotations, "cross", rows=False)
-        memory = {"mask": g.op("Unsqueeze", mask, [1, 2])}  # [N, 1, 1, S]
+        memory = {} if self.form.single else {"mask": g.op("Unsqueeze", mask, [1, 2])}  # [N, 1, 1, S]
         for number, part in enumerate(g.split(cross, [s.size] * (2 * s.decoder_layers), axis=2)):
             heads = g.reshape(part, 0, 0, s.heads, -1)
             layer = number // 2
@@ -117,26 +117,26 @@ class TransformerGraph:
             else:
                 memory[f"values_{layer}"] = g.transpose(heads, 0, 2, 1, 3)  # [N, Z, S, d / Z]
         memory["positions"] = positions_of(g, most, s.size)
-        return memory
+        return memory, self._start(g, memory)
 
-    def start(self, graph: Graph, memory: Memory) -> State:
+    def _start(self, graph: Graph, memory: Memory) -> State:
         """No token yet."""
         g, s = graph, self.settings
-        sentences = g.size(memory["mask"], 0)
+        sentences = g.size(memory["keys_0"], 0)
         nothing = np.zeros((1, s.heads, 0, s.size // s.heads), np.float32)
         empty = g.op("Expand", nothing, g.concat(sentences, list(nothing.shape[1:]), axis=0))
         state = dict.fromkeys(sorted(self.by_sentence), empty)
         state["visible"] = g.op("Expand", np.zeros((1, 0), np.float32), g.concat(sentences, [0], axis=0))
         return state
 
-    def step(self, graph: Graph, position: Value, tokens: Value, memory: Memory, state: State, width: int) -> Spoken:
-        g, s, layers = graph, self.settings, self._layers(self.blocks)
+    def step(self, graph: Graph, position: Value, tokens: Value, memory: Memory, state: State) -> Spoken:
+        g, s, layers, width = graph, self.settings, self._layers(self.form.blocks), self.form.width
         after = dict(state)
-        values = g.add(g.gather(g.array("table"), tokens), g.gather(memory["positions"], position))  # [R, d]
+        values = g.add(lookup(g, "table", tokens), g.gather(memory["positions"], position))  # [R, d]
         visible = None
         if width > 1:
             own = np.where(np.eye(width, dtype=bool), np.float32(0), np.float32(-np.inf))[None]
-            sentences = g.size(memory["mask"], 0)
+            sentences = g.size(memory["keys_0"], 0)
             fresh = g.reshape(g.op("Expand", own, g.concat(sentences, [1, 1], axis=0)), -1, width)
             after["visible"] = g.concat(state["visible"], fresh, axis=1)  # [R, T W]
             columns = g.size(after["visible"], 1)
@@ -154,7 +154,7 @@ class TransformerGraph:
             values = layers.leave(g, values, mixed, f"{name}.norm.0")
             query = layers.product(g, layers.enter(g, values, f"{name}.norm.1"), f"{name}.query")
             cross = memory[f"keys_{number}"], memory[f"values_{number}"]
-            seen = self._attend(g, query, *cross, memory["mask"], width)
+            seen = self._attend(g, query, *cross, memory.get("mask"), width)
             mixed = layers.product(g, seen, f"{name}.cross_mix")
             values = layers.leave(g, values, mixed, f"{name}.norm.1")
             values = layers.feed_forward(g, values, name, f"{name}.norm.2")

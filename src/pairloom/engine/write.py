@@ -15,9 +15,10 @@ from pairloom.decoding import loop
 from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.engine.core import Engine
-from pairloom.engine.stored import INT8, WEIGHTS, EngineFacts, load_arrays, read_facts
+from pairloom.engine.stored import INT8, EngineFacts, load_arrays, read_facts
+from pairloom.folder import WEIGHTS
 from pairloom.models.protocol import EncoderDecoder
-from pairloom.storage import file_hash, new_directory, write_manifest
+from pairloom.storage import file_hash, new_directory, replace_files
 from pairloom.weights import ModelFolder
 
 
@@ -70,8 +71,7 @@ def choose_default(path: Path, default: str, measured: dict[str, Any]) -> Engine
     facts = EngineFacts.model_validate(
         {**read_facts(path).model_dump(by_alias=True), "default": default, "measured": measured}
     )
-    (path / "engine" / "engine.json").write_text(_json(facts), "utf-8")
-    write_manifest(path / "engine")
+    replace_files(path / "engine", {"engine.json": _json(facts).encode()})
     return facts
 
 

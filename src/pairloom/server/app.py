@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from pairloom.server import explain, operation, own, pages
-from pairloom.server.forms import response_of
+from pairloom.server import deepl, explain, libre, openai, operation, own, pages
+from pairloom.server.guards import Guards
 from pairloom.server.meters import Meters
 from pairloom.server.problems import ProblemError, bad
 from pairloom.server.service import Service
@@ -38,17 +39,23 @@ def create_app(shelf: Shelf, settings: ServerSettings) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    for part in (pages, own, explain, operation):
+    app.add_middleware(Guards, service=service)
+    if settings.cors:  # outside of the guards, so that a page can read a refusal, too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-Id"],
+            expose_headers=["Retry-After", "X-Request-Id"],
+        )
+    for part in (pages, own, explain, libre, deepl, openai, operation):
         app.include_router(part.router)
-    app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     return app
 
 
-async def _problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)
-    return response_of(request.url.path, error)
+# Both only reword; the guards answer every ProblemError in the form of its interface, and count it.
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -56,14 +63,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [f"{'.'.join(str(part) for part in one['loc'][1:]) or 'body'}: {one['msg']}" for one in error.errors()]
     first = error.errors()[0]["loc"][1:]
-    param = str(first[0]) if first else None
-    return response_of(request.url.path, bad("; ".join(found)[:2000], param=param))
+    raise bad("; ".join(found)[:2000], param=str(first[0]) if first else None) from None
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Paths and methods that there are not."""
     assert isinstance(error, HTTPException)
     problem = ProblemError(error.status_code, str(error.detail))
-    response = response_of(request.url.path, problem)
-    response.headers.update(error.headers or {})
-    return response
+    problem.headers.update(error.headers or {})
+    raise problem from None

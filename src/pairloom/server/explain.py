@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from pairloom.pictures.labels import visible
 from pairloom.server.asking import service_of
-from pairloom.server.own import Search
+from pairloom.server.own import Spoken
+from pairloom.server.sending import Json
 from pairloom.server.shelf import Served
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MOST_WEIGHTS = 300_000
 """Weights of all layers and heads together that are sent; of longer texts only those that the model goes by."""
 
 
-class Pair(Search):
+class Pair(Spoken):
     """One text, and perhaps a target that is read under teacher forcing beside the model's own output."""
 
     text: str = Field(min_length=1, max_length=20_000, description="the source")
@@ -35,7 +35,7 @@ class Pair(Search):
 
 
 @router.post("/explain")
-async def explain(pair: Pair, request: Request) -> JSONResponse:
+async def explain(pair: Pair, request: Request) -> Json:
     """The decoding of a text: the encoder's states, weights, the most probable tokens of each step, the whole beam.
 
     `attention` is [T, S] (tokens written by tokens read), `heads` [L, N, T, S]. Each entry of `beam.steps` is a list of
@@ -44,14 +44,14 @@ async def explain(pair: Pair, request: Request) -> JSONResponse:
     service = service_of(request)
     served = service.shelf.find(pair.model)
     settings = service.decoding(served, **pair.asked)
-    if pair.target is not None:
-        service.check([pair.text, pair.target])
+    service.check([*pair.before, pair.text, pair.target or ""])
+    text = pair.read(served, pair.text)
 
     def work() -> dict[str, Any]:
-        found = served.model.replay(pair.text, pair.target, **settings.model_dump())
+        found = served.model.replay(text, pair.target, **settings.model_dump())
         return replay_as_json(served, found)
 
-    return JSONResponse(await service.call(request, served, work, pair.text, settings.beam))
+    return Json(await service.call(request, served, work, text, settings.beam))
 
 
 def replay_as_json(served: Served, found: Replay) -> dict[str, Any]:

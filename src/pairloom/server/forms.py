@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.responses import JSONResponse
-
 from pairloom.server.problems import ProblemError
+from pairloom.server.sending import Json
 
 LIBRE = ("/translate", "/languages", "/detect", "/frontend/", "/suggest")
 
@@ -23,6 +22,6 @@ def body_of(path: str, problem: ProblemError) -> dict[str, Any]:
     return {"error": {"code": problem.code, "message": problem.message}}
 
 
-def response_of(path: str, problem: ProblemError) -> JSONResponse:
+def response_of(path: str, problem: ProblemError) -> Json:
     """The same as a response."""
-    return JSONResponse(body_of(path, problem), problem.status, problem.headers)
+    return Json(body_of(path, problem), problem.status, problem.headers)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from pairloom.server.asking import service_of
+from pairloom.server.sending import Json
 
 router = APIRouter(tags=["operation"])
 
 
 @router.get("/healthz")
-async def alive() -> JSONResponse:
+async def alive() -> Json:
     """200 as long as the process answers."""
-    return JSONResponse({"status": "ok"})
+    return Json({"status": "ok"})
 
 
 @router.get("/readyz", responses={503: {"description": "it ends, or a worker has died"}})
-async def ready(request: Request) -> JSONResponse:
+async def ready(request: Request) -> Json:
     """200 while new requests are welcome, 503 while the server ends."""
     service = service_of(request)
     if service.ready:
-        return JSONResponse({"status": "ready"})
-    return JSONResponse({"status": "draining" if service.draining else "not ready"}, 503)
+        return Json({"status": "ready"})
+    return Json({"status": "draining" if service.draining else "not ready"}, 503)
 
 
 @router.get("/metrics")

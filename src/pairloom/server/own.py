@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from pairloom.decoding.generator import Output
 from pairloom.server.asking import service_of
 from pairloom.server.problems import ProblemError, bad
+from pairloom.server.sending import NO_STORE, Json, event
 from pairloom.server.service import Service
 from pairloom.server.settings import MOST_TEXTS
 from pairloom.server.shelf import Served
+from pairloom.text.turns import as_source
 
 router = APIRouter(tags=["pairloom"])
 
@@ -44,7 +45,22 @@ class Search(BaseModel):
         return self.model_dump(exclude_none=True, include=set(Search.model_fields) - {"model"})
 
 
-class Question(Search):
+class Spoken(Search):
+    """Texts that may be lines of a conversation."""
+
+    before: Annotated[list[str], Field(max_length=200)] = Field(
+        [], description="of a conversation: the lines said before, oldest first, for models that have learnt from such"
+    )
+
+    def read(self, served: Served, text: str) -> str:
+        """The source that the model reads for a text."""
+        if not self.before:
+            return text
+        folder = served.model.folder
+        return as_source([*self.before, text], folder.source, folder.settings.source.max_tokens)
+
+
+class Question(Spoken):
     """Texts to be answered."""
 
     texts: Annotated[list[str], Field(min_length=1, max_length=MOST_TEXTS, description="one output for each, in order")]
@@ -58,17 +74,19 @@ async def generate(question: Question, request: Request) -> Response:
     """Outputs for texts: JSON, or with `stream` server-sent events `piece`, then `done` (or `error`)."""
     service = service_of(request)
     served = service.shelf.find(question.model)
+    service.check([*question.before, *question.texts])
+    texts = [question.read(served, text) for text in question.texts]
     if question.stream:
-        return await _streamed(service, served, question, request)
+        return await _streamed(service, served, question, texts, request)
     settings = service.decoding(served, **question.asked)
     seeded = question.seed is not None
-    outputs = await service.outputs(request, served, question.texts, settings, prefix=question.prefix, seeded=seeded)
+    outputs = await service.outputs(request, served, texts, settings, prefix=question.prefix, seeded=seeded)
     found = [output_as_json(output) for output in outputs]
     if question.attention:
         for output, entry in zip(outputs, found, strict=True):
             if output.candidates:
                 entry.update(await _attention(service, served, output, request))
-    return JSONResponse({"model": served.name, "outputs": found})
+    return Json({"model": served.name, "outputs": found})
 
 
 async def _attention(service: Service, served: Served, output: Output, request: Request) -> dict[str, Any]:
@@ -77,34 +95,27 @@ async def _attention(service: Service, served: Served, output: Output, request: 
     return {"source_tokens": seen.source_tokens, "target_tokens": seen.tokens, "attention": seen.attention.tolist()}
 
 
-async def _streamed(service: Service, served: Served, question: Question, request: Request) -> Response:
-    if len(question.texts) != 1:
-        raise bad(f"{len(question.texts)} texts: a stream has one")
+async def _streamed(
+    service: Service, served: Served, question: Question, texts: Sequence[str], request: Request
+) -> Response:
+    if len(texts) != 1:
+        raise bad(f"{len(texts)} texts: a stream has one")
     if question.prefix or question.attention or (question.nbest or 1) > 1:
         raise bad("a stream has no prefix, no attention and one output")
     settings = service.streaming(served, **question.asked)
-    pieces = await service.stream(request, served, question.texts[0], settings, seeded=question.seed is not None)
+    pieces = await service.stream(request, served, texts[0], settings, seeded=question.seed is not None)
     return StreamingResponse(_events(served, pieces), media_type="text/event-stream", headers=NO_STORE)
 
 
-NO_STORE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""A stream is for one reader, and no proxy may hold it back."""
-
-
-async def _events(served: Served, pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+async def _events(served: Served, pieces: AsyncIterator[str]) -> AsyncIterator[bytes]:
     said = []
     try:
         async for piece in pieces:
             said.append(piece)
-            yield event("piece", {"text": piece})
-        yield event("done", {"model": served.name, "text": "".join(said)})
+            yield event({"text": piece}, "piece")
+        yield event({"model": served.name, "text": "".join(said)}, "done")
     except ProblemError as problem:
-        yield event("error", {"code": problem.code, "message": problem.message})
-
-
-def event(name: str, content: dict[str, Any]) -> str:
-    """One server-sent event."""
-    return f"event: {name}\ndata: {json.dumps(content, ensure_ascii=False)}\n\n"
+        yield event({"code": problem.code, "message": problem.message}, "error")
 
 
 def output_as_json(output: Output) -> dict[str, Any]:
@@ -115,10 +126,10 @@ def output_as_json(output: Output) -> dict[str, Any]:
 
 
 @router.get("/models")
-async def models(request: Request) -> JSONResponse:
+async def models(request: Request) -> Json:
     """What can be asked: names, kinds, units, languages, and how each is asked by default."""
     service = service_of(request)
-    return JSONResponse({"models": [describe(one, service) for one in service.shelf.models.values()]})
+    return Json({"models": [describe(one, service) for one in service.shelf.models.values()]})
 
 
 def describe(served: Served, service: Service) -> dict[str, Any]:

@@ -16,12 +16,9 @@ class ProblemError(Exception):
         self.message = message
         self.code = code or CODES.get(status, "error")
         self.param = param  # the field that is wrong
-        self.retry_after = retry_after
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """`Retry-After` in whole seconds where trying again makes sense."""
-        return {} if self.retry_after is None else {"Retry-After": str(max(1, math.ceil(self.retry_after)))}
+        self.headers: dict[str, str] = {}
+        if retry_after is not None:  # in whole seconds, where trying again makes sense
+            self.headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
 
 
 CODES = {
@@ -34,6 +31,7 @@ CODES = {
     411: "length_required",
     413: "too_large",
     415: "unsupported_media_type",
+    421: "wrong_host",
     429: "overloaded",
     503: "overloaded",
 }

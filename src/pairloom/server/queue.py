@@ -49,17 +49,20 @@ class WorkQueue:
         self._waiting: dict[Hashable, deque[Job]] = {}
         self._changed = threading.Condition()
         self._closed = False
+        self._full = False
 
     @property
     def full(self) -> bool:
-        """Whether nothing at all can be taken in; read without a lock, for an answer at once."""
-        return self.tokens >= self.bound
+        """Whether the last request did not fit, and no work has been taken out since; read without a lock."""
+        return self._full
 
     def offer(self, jobs: Sequence[Job]) -> bool:
         """Takes all jobs of a request or none of them. False: they do not fit."""
         cost = sum(job.cost for job in jobs)
         with self._changed:
             if self._closed or self.tokens + cost > self.bound:
+                # Others are refused unread until there is room; but a large one beside a short queue proves nothing.
+                self._full = self._closed or self.tokens > self.bound // 2
                 return False
             self.tokens += cost
             for job in jobs:
@@ -77,6 +80,7 @@ class WorkQueue:
                 gone = self._sift()
                 batch = self._cut(most)
                 self.tokens -= sum(job.cost for job in (*gone, *batch))
+                self._full = self._closed
                 if batch or gone or (self._closed and not self._waiting):
                     break
                 self._changed.wait()
@@ -87,7 +91,7 @@ class WorkQueue:
     def close(self) -> None:
         """Nothing is taken in any more; what waits is still given out, and then an end to every worker."""
         with self._changed:
-            self._closed = True
+            self._closed = self._full = True
             self._changed.notify_all()
 
     @property

@@ -12,12 +12,15 @@ import contextlib
 import signal
 import socket
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
+from fastapi import FastAPI
 
 from pairloom.errors import UsageError
 from pairloom.server.app import create_app
 from pairloom.server.logs import log
+from pairloom.server.protocol import patient_for
 from pairloom.server.service import Service
 from pairloom.server.settings import ServerSettings
 from pairloom.server.shelf import Shelf
@@ -53,14 +56,49 @@ class DrainingServer(uvicorn.Server):
     def _end(self) -> None:
         self.should_exit = True
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn, after the connections that the system has made but nobody has taken yet."""
+        waiting = [connection for listener in sockets or [] for connection in pending(listener)]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        await asyncio.sleep(ARRIVING)  # what they have sent is read, and begun, before idle connections are closed
+        await super().shutdown(sockets)
+        log("ended", unanswered=self._service.in_flight)
 
-def serve(shelf: Shelf, settings: ServerSettings) -> None:
-    """Serves until a signal. Raises UsageError if the address cannot be had."""
-    app = create_app(shelf, settings)
+    def _protocol(self) -> asyncio.Protocol:
+        kind = cast(Any, self.config.http_protocol_class)
+        return cast(
+            asyncio.Protocol,
+            kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state),
+        )
+
+
+ARRIVING = 0.2  # seconds
+
+
+def pending(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait to be accepted."""
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        listener.setblocking(False)
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            found.append(connection)
+    return found
+
+
+def server_for(app: FastAPI, settings: ServerSettings) -> DrainingServer:
+    """uvicorn around the application."""
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        http=patient_for(settings.limits.body_seconds),
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -68,9 +106,13 @@ def serve(shelf: Shelf, settings: ServerSettings) -> None:
         timeout_graceful_shutdown=max(1, round(settings.drain)),
         limit_concurrency=settings.connections,
     )
+    return DrainingServer(config, app.state.service, settings.grace)
+
+
+def serve(shelf: Shelf, settings: ServerSettings) -> None:
+    """Serves until a signal. Raises UsageError if the address cannot be had."""
     with contextlib.closing(_listen(settings)) as listener:
-        DrainingServer(config, app.state.service, settings.grace).run(sockets=[listener])
-    log("ended")
+        server_for(create_app(shelf, settings), settings).run(sockets=[listener])
 
 
 def _listen(settings: ServerSettings) -> socket.socket:

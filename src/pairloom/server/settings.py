@@ -51,6 +51,7 @@ class ServerSettings(BaseModel):
     )
     connections: int = Field(default=1024, ge=1, description="connections open at the same time")
     cors: tuple[str, ...] = Field(default=(), description="origins whose pages may ask; none unless told otherwise")
+    hosts: tuple[str, ...] = Field(default=(), description="further names by which clients may call this server")
     key: SecretStr | None = Field(default=None, description="API key that every request must show")
     limits: Limits = Limits()
 

@@ -12,6 +12,7 @@ from babel import Locale
 
 from pairloom.errors import UsageError
 from pairloom.server.problems import ProblemError
+from pairloom.storage import MANIFEST
 from pairloom.workflow.model import Model, load
 
 CODE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -25,12 +26,19 @@ class Served:
     model: Model
     source: str = ""  # the code of its source's language; "": it translates no language
     target: str = ""
+    created: int = 0  # seconds since 1970
 
     @property
     def dialogue(self) -> bool:
         """Whether it answers lines of dialogue: the run that made it had the task `chat`."""
         run = self.model.folder.training.get("run")
         return isinstance(run, dict) and run.get("task") == "chat"
+
+    def reads(self, text: str) -> bool:
+        """Whether the model reads the whole of a text."""
+        side = self.model.folder.settings.source
+        # A character is at most four bytes, each at most a token: short texts need no counting.
+        return len(text) <= side.max_tokens // 4 or len(self.model.folder.source.encode(text)) <= side.max_tokens
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Source tokens of each text, its end counted, as far as the model reads."""
@@ -53,8 +61,9 @@ class Shelf:
         return self.models[name]
 
 
-def open_shelf(paths: Sequence[Path], languages: Sequence[str]) -> Shelf:
-    """Loads every folder under its own name. `languages`: `de:en` for the only model, `NAME=de:en` for one of several.
+def open_shelf(paths: Sequence[Path], languages: Sequence[str], **machine: Any) -> Shelf:
+    """Loads every folder under its own name. `languages`: `de:en` for the only model, `NAME=de:en` for one of several;
+    `machine`: as `load` takes it.
 
     Raises FolderError for a folder that is no model, UsageError for names that clash and languages that are none.
     """
@@ -63,12 +72,14 @@ def open_shelf(paths: Sequence[Path], languages: Sequence[str]) -> Shelf:
     if twice:
         raise UsageError(f"two models are called {', '.join(twice)}: a model goes by its folder's name; rename one")
     given = dict(_named(text, names) for text in languages)
-    return Shelf([_served(name, path, given.get(name)) for name, path in zip(names, paths, strict=True)])
+    return Shelf([_served(name, path, given.get(name), machine) for name, path in zip(names, paths, strict=True)])
 
 
-def _served(name: str, path: Path, pair: tuple[str, str] | None) -> Served:
-    model = load(path)
-    return Served(name, model, *(pair or _guessed(model.folder.training)))
+def _served(name: str, path: Path, pair: tuple[str, str] | None, machine: dict[str, Any]) -> Served:
+    model = load(path, **machine)
+    list(model.outputs(["a"]))  # what is built at the first answer is built now: a model that cannot answer ends here
+    created = int((path / MANIFEST).stat().st_mtime)
+    return Served(name, model, *(pair or _guessed(model.folder.training)), created)
 
 
 def _named(text: str, names: Sequence[str]) -> tuple[str, tuple[str, str]]:

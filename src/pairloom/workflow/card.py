@@ -59,7 +59,7 @@ def write_card_and_curve(out: Path, settings: FolderSettings, facts: dict[str, A
     write_file(out / "README.md", card(out.name or "model", settings, facts).encode())
 
 
-def card(name: str, settings: FolderSettings, facts: dict[str, Any]) -> str:
+def card(name: str, settings: FolderSettings, facts: dict[str, Any], engine: str = "") -> str:
     """The text of the card."""
     judged = facts.get("development", {"pairs": 0, "scores": []})
     scores = [
@@ -80,6 +80,8 @@ def card(name: str, settings: FolderSettings, facts: dict[str, Any]) -> str:
         f"{100 * result['best_exact']:.1f}% of the development targets wholly right by greedy search",
         "versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
     }
+    if engine:
+        rows["engine"] = engine.replace("|", BAR)
     return TEMPLATE.format(
         name=name,
         kind=settings.kind,

@@ -47,6 +47,7 @@ class Evaluated:
 
     scores: tuple[Score, ...]
     pairs: int
+    engine: str = ""  # what its engine is, or why it has none, in a line
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from pairloom.weights import ModelFolder, build_model, load_folder, write_weight
 from pairloom.workflow import events as ev
 from pairloom.workflow.card import card, write_card_and_curve
 from pairloom.workflow.choices import asked_with
+from pairloom.workflow.engine import JUDGED, judge
 from pairloom.workflow.log import LOG, RunLog, read_log
 from pairloom.workflow.prepare import Data, Prepared, StopAskedError, open_data, prepare
 from pairloom.workflow.settings import RunSettings
@@ -48,15 +49,12 @@ from pairloom.workflow.sizing import recorded
 from pairloom.workflow.start import start_from_vectors, vectors_digest
 
 WRITTEN = (*SEALED, MANIFEST)
-"""What a run writes into its folder, beside `corpus/` and `checkpoints/`; `--fresh` removes exactly these."""
+"""What a run writes into its folder, beside `engine/`, `corpus/`, `checkpoints/`; `--fresh` removes exactly these."""
 
 KEPT = ("training.json", "config.json", *TOKENIZERS)
 """What every checkpoint has a copy of, beside the log: a run needs nothing else of its folder to go on."""
 
 NOTHING_LOST = "stopped while the data was being prepared; the same command begins where that was"
-
-JUDGED_PAIRS = 1000
-"""Development pairs that the finished model answers for its score, at most."""
 
 
 def run(
@@ -83,7 +81,7 @@ def run(
             return
         record, notes = _record(settings, data), list[str]()
         kept = newest_files(out / "checkpoints", notes.append)
-        mend(out, kept, notes.append)
+        mend(out, kept, record, notes.append)
         refuse_another_run(out, record, fresh)
         facts = read_json(out / "training.json") if is_model(out) else {}
         if "development" in facts:
@@ -138,7 +136,7 @@ def run(
         yield from _finish(out, trainer, prepared, {**record, **facts}, finished)
 
 
-def mend(out: Path, kept: Mapping[str, bytes] | None, say: Callable[[str], None]) -> None:
+def mend(out: Path, kept: Mapping[str, bytes] | None, record: dict[str, Any], say: Callable[[str], None]) -> None:
     """Puts back what a crash or a bad disk has done to the files of a run under way, as its newest checkpoint has them.
 
     A finished model is left as it is, whatever is wrong with it, unless there is a checkpoint to make it from again.
@@ -157,7 +155,7 @@ def mend(out: Path, kept: Mapping[str, bytes] | None, say: Callable[[str], None]
             write_file(place, content)
     if kept is None and (out / "training.json").exists() and not _is_json(out / "training.json"):
         say(f"{out / 'training.json'} was damaged before anything was saved: the run begins anew")
-        (out / "training.json").unlink()
+        write_json(out / "training.json", record)
 
 
 def _findings(out: Path) -> list[str]:
@@ -201,6 +199,8 @@ def clear(out: Path) -> None:
     with disk_errors(out):
         for name in reversed(WRITTEN):  # the manifest first: from then on it is no model
             (out / name).unlink(missing_ok=True)
+        if (out / "engine").is_dir():
+            remove_directory(out / "engine")
     tidy(out)
 
 
@@ -297,7 +297,7 @@ def _conclude(out: Path, prepared: Prepared, facts: dict[str, Any]) -> Iterator[
     evaluated = _judge(out, prepared)
     judged = {"pairs": evaluated.pairs, "scores": [s.as_json() for s in evaluated.scores]}
     facts = {**facts, "development": judged}
-    text = card(out.name or "model", prepared.folder, facts)
+    text = card(out.name or "model", prepared.folder, facts, evaluated.engine)
     replace_files(out, {"training.json": json_bytes(facts), "README.md": text.encode()})
     tidy(out)
     yield evaluated
@@ -311,9 +311,9 @@ def generation_defaults(train: Corpus) -> dict[str, Any]:
 
 
 def _judge(out: Path, prepared: Prepared) -> ev.Evaluated:
-    """The finished folder, loaded as a user would, on the development pairs."""
-    generator = Generator(load_folder(out))
-    lines = questions(prepared.development_pairs, prepared.folder.merge)[:JUDGED_PAIRS]
-    answers = [output.text for output in generator.generate([source for source, _ in lines], generator.settings())]
+    """The finished folder, loaded as a user would, on the development pairs; its engine is made on the way."""
+    lines = questions(prepared.development_pairs, prepared.folder.merge)[:JUDGED]
     metrics = prepared.folder.metrics or default_metrics(prepared.folder.target.unit)
-    return ev.Evaluated(tuple(score(answers, [right for _, right in lines], metrics)), len(lines))
+    judged = judge(load_folder(out), lines, metrics)
+    scores = score(judged.outputs, [right for _, right in lines], metrics)
+    return ev.Evaluated(tuple(scores), len(lines), judged.note)

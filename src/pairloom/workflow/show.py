@@ -6,13 +6,26 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pairloom.decoding.choice import has_runtime
 from pairloom.errors import FolderError
-from pairloom.folder import FolderSettings, is_model, read_header, read_json, read_settings
+from pairloom.folder import (
+    SEALED,
+    FolderSettings,
+    check_files,
+    is_model,
+    read_header,
+    read_json,
+    read_settings,
+    read_training,
+)
 from pairloom.pictures import sparkline
-from pairloom.storage import check_manifest
+from pairloom.workflow.engine import engine_line, stored_facts
 from pairloom.workflow.log import LOG, rows_of
+
+if TYPE_CHECKING:
+    from pairloom.engine.stored import EngineFacts
 
 MOST_VALIDATIONS = 100_000
 """As many as a run can have."""
@@ -34,6 +47,8 @@ class Description:
     seconds: float  # of training so far
     losses: tuple[float, ...]  # of the development set, nats a token
     exact: tuple[float, ...]  # share of development targets wholly right, 0 to 1
+    engine: dict[str, Any] | None  # engine.json; None: there is none
+    answered_by: str  # what answers `pairloom generate` here, and why; empty while in training
 
     def as_dict(self) -> dict[str, Any]:
         """For --json."""
@@ -78,6 +93,8 @@ class Description:
             total = sum(self.parts.values())
             wide = max(map(len, self.parts), default=0)
             rows += [("", f"{name:<{wide}}{size:>14,}  {size / total:>4.0%}") for name, size in self.parts.items()]
+        if self.answered_by:
+            rows.append(("engine", self.answered_by))
         if self.generation:
             rows.append(("asked with", ", ".join(f"{name} {value}" for name, value in self.generation.items())))
         return rows
@@ -103,6 +120,15 @@ class Description:
         return [("scores", f"{scores} on {judged['pairs']:,} development pairs")]
 
 
+def answered_by(path: Path, facts: EngineFacts | None) -> str:
+    """What answers for a finished model on this machine when nobody says otherwise, in a line."""
+    if not has_runtime():
+        return "torch float32: ONNX Runtime is not installed (pip install 'pairloom[fast]')"
+    if facts is None:
+        return f"torch float32: there is no engine (`pairloom export {path} --to engine --dev PAIRS` makes it)"
+    return f"onnx: {engine_line(facts)}"
+
+
 def describe(path: str | Path) -> Description:
     """Describes a folder. Raises FolderError if it is no model and no run, or a damaged model."""
     path = Path(path)
@@ -113,17 +139,17 @@ def describe(path: str | Path) -> Description:
         raise FolderError(
             f"{path} is not a model folder: it has no training.json; `pairloom train ... --out {path}` makes one"
         )
-    findings = check_manifest(path) if finished else []
-    if findings:
-        raise FolderError(f"{path} is damaged:", findings)
+    if finished:
+        check_files(path, SEALED)
     last: dict[str, Any] = {}
     validations: deque[tuple[float, float]] = deque(maxlen=MOST_VALIDATIONS)
     for row in rows_of(path / LOG):
         last = row
         if row["event"] == "validation":
             validations.append((float(row["loss"]), float(row["exact"])))
-    training = read_json(path / "training.json")
-    result = training.get("result", {})
+    facts = stored_facts(path) if finished else None
+    training = read_training(path)
+    result = training.get("result") or {}
     return Description(
         folder=str(path),
         finished=finished,
@@ -137,6 +163,8 @@ def describe(path: str | Path) -> Description:
         seconds=float(result.get("seconds", last.get("seconds", 0.0))),
         losses=tuple(loss for loss, _ in validations),
         exact=tuple(exact for _, exact in validations),
+        engine=facts.model_dump(by_alias=True) if facts is not None else None,
+        answered_by=answered_by(path, facts) if finished else "",
     )
 
 

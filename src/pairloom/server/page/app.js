@@ -1,7 +1,7 @@
 // The page: a text, its answer as it is written, and a look inside. Three forms: translation, words, conversation.
 
 import { Problem, explain, models, stream, useKey } from "/page/api.js";
-import { addAnswer, addLine, redrawTalk, startTalk } from "/page/talk.js";
+import { addAnswer, addLine, redrawTalk, said as saidBefore, startTalk } from "/page/talk.js";
 import { byId, el } from "/page/dom.js";
 import { decimals, offerLanguages, t, translate } from "/page/i18n.js";
 import { hideInside, open, redrawInside, showInside, startTabs } from "/page/inside.js";
@@ -46,7 +46,7 @@ async function answer(text) {
   work?.abort();
   const mine = (work = new AbortController());
   const chat = formOf(model) === "chat";
-  const body = { model: model.name, text, ...searchAsked() };
+  const body = { model: model.name, text, ...searchAsked(), ...(chat && { before: saidBefore() }) };
   const place = chat ? addLine(text, body, look) : byId("answer");
   clearTrouble();
   busy(true);

@@ -3,9 +3,16 @@
 import { byId, el } from "/page/dom.js";
 import { t } from "/page/i18n.js";
 
+const MOST_LINES = 50;
+
 /** An empty conversation. */
 export function startTalk() {
   byId("talk").replaceChildren();
+}
+
+/** What was said so far, oldest first: a model that has learnt from conversations replies with it in mind. */
+export function said() {
+  return [...byId("talk").querySelectorAll(".said")].map((line) => line.textContent).filter(Boolean).slice(-MOST_LINES);
 }
 
 /** A line and the place for the reply to it, which is given back. `look(body)` opens the reply up. */

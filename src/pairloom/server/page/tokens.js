@@ -163,7 +163,8 @@ function reach(side, index) {
 }
 
 function onKey(event, side, index) {
-  const steps = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: buttons[side].length - 1 };
+  const on = getComputedStyle(byId(`loom-${side}`)).direction === "rtl" ? -1 : 1; // Arabic runs to the left
+  const steps = { ArrowRight: index + on, ArrowLeft: index - on, Home: 0, End: buttons[side].length - 1 };
   if (event.key in steps) reach(side, steps[event.key]);
   else if (event.key === "ArrowUp" || event.key === "ArrowDown") reach(other(side), nearest(side, index));
   else return;

@@ -1,0 +1,49 @@
+"""`pairloom export`: a model in another form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pairloom.cli.output import say, show, show_json
+from pairloom.cli.parser import Command, Parser, add_json, add_model
+from pairloom.errors import UsageError
+
+TARGETS = ("engine",)
+LATER = ("onnx", "ctranslate2", "web")
+"""Forms of the plan that no release has yet."""
+
+
+def add_export(parser: Parser) -> None:
+    """The arguments."""
+    add_model(parser)
+    text = "engine: what ONNX Runtime answers from (--engine onnx), into the folder itself; training makes it already"
+    parser.add_argument("--to", required=True, choices=(*TARGETS, *LATER), metavar="FORM", dest="form", help=text)
+    text = "pairs on which the engine is compared with torch; without them float32 is its default"
+    parser.add_argument("--dev", nargs="+", default=(), metavar="PAIRS", help=text)
+    add_json(parser)
+
+
+def export(*, directory: str, form: str, dev: Sequence[str], as_json: bool) -> int:
+    """Makes it, and says what it is."""
+    if form in LATER:
+        raise UsageError(f"--to {form} is not there yet; there is: {', '.join(TARGETS)}")
+    from pairloom.export.engine import export_engine
+
+    judged = export_engine(directory, dev)
+    assert judged.engine is not None
+    if as_json:
+        show_json({"folder": directory, "engine": judged.engine.model_dump(by_alias=True)})
+    else:
+        show(judged.note)
+        say(f"the engine is in {directory}/engine; `pairloom generate {directory}` uses it")
+    return 0
+
+
+EXPORT = Command(
+    "export",
+    "DIR --to engine [--dev PAIRS...] [options]",
+    "make (or make anew) what answers fast",
+    ("pairloom export runs/old --to engine --dev dev.tsv", "pairloom export runs/old --to engine --dev val.de val.en"),
+    add_export,
+    export,
+)

@@ -1,0 +1,159 @@
+"""Long texts and tags: what goes to the model, and what stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from live import Live, live, shelf_of
+from pairloom.server.markup import Marked
+from pairloom.server.segments import cut
+
+
+@pytest.fixture(scope="module")
+def server(tiny_model_dir: Path) -> Iterator[Live]:
+    with live(shelf_of(tiny_model_dir)) as one:
+        yield one
+
+
+def short(text: str) -> bool:
+    """A model that reads twenty characters."""
+    return len(text) <= 20
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("  One.\n\n Two.  ", ["One.", "Two."]),
+        ("Dr. No came. He left.", ["Dr. No came.", "He left."]),
+        ("Am 3. Mai war es z. B. kalt. Heute nicht.", ["Am 3. Mai war es z. B. kalt.", "Heute nicht."]),
+        ("你好。再见！", ["你好。", "再见！"]),
+        ("안녕하세요. 반갑습니다.", ["안녕하세요.", "반갑습니다."]),
+        ("“Stop.” She stopped.", ["“Stop.”", "She stopped."]),
+        ("version 1.2.3 of it", ["version 1.2.3 of it"]),
+        ("", []),
+        (" \n ", []),
+    ],
+)
+def test_a_text_is_cut_into_sentences(text: str, pieces: list[str]) -> None:
+    assert cut(text, lambda _: True).pieces == pieces
+
+
+def test_what_is_too_long_is_cut_at_spaces() -> None:
+    one = cut("a rather long sentence without any end " + "x" * 50, short)
+    assert all(short(piece) for piece in one.pieces)
+    assert all(len(piece) > 4 for piece in one.pieces)
+
+
+@given(st.text(alphabet='ab.!?。 \n\r\t\u2028"(', max_size=200), st.booleans())
+def test_nothing_of_a_text_is_lost(text: str, sentences: bool) -> None:
+    one = cut(text, short, sentences=sentences)
+    assert one.joined(one.pieces) == text
+    assert all(piece == piece.strip() != "" and short(piece) for piece in one.pieces)
+
+
+@pytest.mark.parametrize(
+    ("document", "texts"),
+    [
+        ("<p>One <b>two</b></p>", ["One ", "two"]),
+        ("<script>var a = '<b>no</b>';</script>yes", ["yes"]),
+        ("<pre>no <b>no</b></pre>yes<code>no</code>", ["yes"]),
+        ('<div translate="no">no <div>no</div> no</div>yes', ["yes"]),
+        ("<span class='a notranslate'>no</span>yes<br>yes too", ["yes", "yes too"]),
+        ("<!-- no --><!DOCTYPE html><?php no ?>yes", ["yes"]),
+        ("a &lt; b &amp; c &eacute;", ["a < b & c é"]),
+        ("1 < 2 and 3 > 2", ["1 < 2 and 3 > 2"]),
+        ('<a title="a > b">yes</a>', ["yes"]),
+        ("yes <a href='never closed", ["yes "]),
+        ("yes<!-- never closed", ["yes"]),
+        ("<![CDATA[no]]>yes", ["yes"]),
+    ],
+)
+def test_texts_between_tags(document: str, texts: list[str]) -> None:
+    marked = Marked(document)
+    assert [marked.parts[place] for place in marked.texts] == texts
+    upper = marked.joined({place: marked.parts[place].upper() for place in marked.texts})
+    assert len(upper) >= len(document) - document.count(";") * 8
+    assert marked.joined({}).replace("&", "") == "".join(marked.parts).replace("&", "")
+
+
+@given(st.lists(st.sampled_from(["<p>", "</p>", "<b ", "'", '"', ">", "<!--", "-->", "text", " ", "<script>", "</"])))
+def test_tags_stay_as_they_are(parts: list[str]) -> None:
+    document = "".join(parts)
+    marked = Marked(document)
+    assert "".join(marked.parts) == document
+    assert not any(marked.parts[place].startswith(("<p>", "</p>", "<!--")) for place in marked.texts)
+
+
+def test_a_hostile_document_takes_no_longer_than_another() -> None:
+    import time
+
+    began = time.monotonic()
+    for bad in ("<!--", "<a '", "<", "<b <b ", "<script>", "<!["):
+        Marked(bad * 5000)
+    assert time.monotonic() - began < 2
+
+
+def test_html_keeps_its_tags(server: Live) -> None:
+    document = '<p class="x">abc <b>dag</b>&nbsp;<!-- c --></p>'
+    asked = {"q": document, "source": "de", "target": "en", "format": "html"}
+    answer = server.http.post("/translate", json=asked).json()["translatedText"]
+    plain = {
+        word: server.http.post("/translate", json={"q": word, "source": "de", "target": "en"}).json()["translatedText"]
+        for word in ("abc", "dag")
+    }
+    # The space between is part of a text, and comes back as the character that it is.
+    assert answer == f'<p class="x">{plain["abc"]} <b>{plain["dag"]}</b>&nbsp;<!-- c --></p>'
+
+
+def test_texts_of_several_lines_keep_them(server: Live) -> None:
+    asked = {"q": "abc\n\n  dag. fe", "source": "de", "target": "en"}
+    answer = server.http.post("/translate", json=asked).json()["translatedText"]
+    assert answer.count("\n\n  ") == 1
+
+
+def test_queries_and_forms(server: Live) -> None:
+    fields = {"q": "abc", "source": "de", "target": "en"}
+    expected = server.http.post("/translate", json=fields).json()
+    assert server.http.post("/translate", params=fields).json() == expected
+    assert server.http.post("/translate", data=fields).json() == expected
+    assert server.http.post("/translate", files={name: (None, value) for name, value in fields.items()}).json() == (
+        expected
+    )
+    many = server.http.post("/translate", data={**fields, "q": ["abc", "dag"]}).json()["translatedText"]
+    assert many[0] == expected["translatedText"]
+    assert len(many) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "words"),
+    [
+        ({"q": "a", "source": "de"}, 400, "target: "),
+        ({"q": "a", "source": "de", "target": "xx"}, 400, "de to xx is not supported"),
+        ({"q": "a", "source": "auto", "target": "xx"}, 400, "no model here translates into xx"),
+        ({"q": "a", "source": "de", "target": "en", "format": "pdf"}, 400, "format: "),
+        ({"q": "a", "source": "de", "target": "en", "alternatives": 16}, 400, "at most 15"),
+        ({"q": [], "source": "de", "target": "en"}, 400, "q"),
+        ({"q": ["a"] * 257, "source": "de", "target": "en"}, 413, "257 texts"),
+    ],
+)
+def test_errors_in_the_words_of_libretranslate(
+    server: Live, fields: dict[str, object], status: int, words: str
+) -> None:
+    answer = server.http.post("/translate", json=fields)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+def test_without_languages_nothing_is_translated(tiny_model_dir: Path) -> None:
+    with live(shelf_of(tiny_model_dir, languages=())) as server:
+        assert server.http.get("/languages").json() == []
+        answer = server.http.post("/translate", json={"q": "a", "source": "de", "target": "en"})
+        assert answer.status_code == 400
+        assert "--languages de:en" in answer.json()["error"]
+        assert server.http.post("/detect", json={"q": "a"}).status_code == 400
