@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from answering_section import answering_section
 from works import LANGUAGES, ON_THE_FRONT, WORKS, Work
 
 ROOT = Path(__file__).parent.parent
@@ -135,6 +136,9 @@ def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
     """docs/RESULTS.md"""
     parts = [HEAD + short_table(found, tuple(WORKS))]
     parts += [section(title(name, result), result) for name, result in found.items()]
+    answering = RESULTS / "answering.json"
+    if answering.exists():
+        parts.append(answering_section(json.loads(answering.read_text("utf-8"))))
     if speed is not None:
         parts.append(speed_section(speed))
     return "\n".join(parts)

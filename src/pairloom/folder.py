@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -27,17 +28,24 @@ from pairloom.errors import FolderError
 from pairloom.models import SETTINGS
 from pairloom.models.settings import ModelSettings
 from pairloom.storage import MANIFEST, check_manifest, disk_errors, read_manifest, write_file, write_manifest
+from pairloom.text.bounded import LARGEST, parsed, read_table
 from pairloom.text.columns import Columns, split_features
+from pairloom.text.components import MAX_FILE_BYTES
 from pairloom.text.features import LONGEST, MOST, FeatureTokenizer
 from pairloom.text.tokenizer import Tokenizer, Unit
 
 WEIGHTS = "model.safetensors"
 TOKENIZERS = ("tokenizer.source.json", "tokenizer.target.json")
-NEEDED = ("config.json", *TOKENIZERS, "model.safetensors", "generation.json", "training.json")
+NEEDED = ("config.json", *TOKENIZERS, WEIGHTS, "generation.json", "training.json")
 """Files without which nothing can be answered."""
 SEALED = (*NEEDED, "metrics.jsonl", "README.md", "curve.png")
 """Files of which the manifest has the hashes. What else lies in a folder is none of its business."""
-LARGEST_JSON = 64 * 2**20
+LARGEST_HEADER = 2**20
+LARGEST_FILES = {
+    **dict.fromkeys(TOKENIZERS, MAX_FILE_BYTES), "generation.json": 2**16,
+    "metrics.jsonl": 2**28, "README.md": 2**23, "curve.png": 2**26,
+}  # fmt: skip
+"""Bytes, at most: nothing larger is even hashed. Other JSON: `bounded.LARGEST`; weights: what the model takes."""
 
 
 class SideSettings(BaseModel):
@@ -57,6 +65,8 @@ class SideSettings(BaseModel):
         odd = [feature for feature in self.features if split_features(feature) != [feature]]
         if odd:
             raise ValueError(f"a feature holds what parts features: {odd[0]!r}")
+        if any("\ud800" <= character <= "\udfff" for feature in self.features for character in feature):
+            raise ValueError("a feature holds half a character (a lone surrogate)")
         if len(set(self.features)) < len(self.features):
             raise ValueError("a feature occurs twice")
         return self
@@ -86,6 +96,66 @@ class FolderSettings(BaseModel):
         if self.target.features:
             raise ValueError("target.features: only a source has features")
         return self
+
+
+class _Record(BaseModel):
+    """A part of training.json: what is not named here may be there, and is nobody's business."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class ResultRecord(_Record):
+    """How the run ended."""
+
+    step: int
+    seconds: float
+    best_step: int = 0
+    best_loss: float = 0.0
+    best_exact: float = 0.0
+
+
+class ScoreRecord(_Record):
+    """One score of the finished model."""
+
+    name: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    signature: str
+
+
+class JudgedRecord(_Record):
+    """The finished model on the development pairs."""
+
+    pairs: int
+    scores: list[ScoreRecord]
+
+
+class AskedRecord(_Record):
+    """The run as it was asked for."""
+
+    minutes: float | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    seed: int | None = None
+    task: str | None = None
+    recipe: str | None = None
+
+
+class TrainingRecord(_Record):
+    """training.json"""
+
+    run: AskedRecord = AskedRecord()
+    decided: list[str] = []
+    data: dict[str, str] = {}
+    files: dict[str, list[str]] = {}
+    versions: dict[str, str] = {}
+    machine: dict[str, int | str] = {}
+    parameters: int | None = None
+    precision: str | None = None
+    result: ResultRecord | None = None
+    development: JudgedRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -159,36 +229,67 @@ def read_folder(path: str | Path) -> Folder:
         raise FolderError(
             f"{path} is still in training or was interrupted: give the same `pairloom train` command again"
         )
-    findings = check_manifest(path, read_manifest(path).keys() - {WEIGHTS})
-    if findings or not (path / WEIGHTS).is_file():
-        raise FolderError(f"{path} is damaged:", [*findings, *check_manifest(path, {WEIGHTS})])
+    check_files(path, [name for name in SEALED if name != WEIGHTS])
     settings = read_settings(path)
+    model_settings(settings)
+    weights = size_of_weights(path)
+    if max(settings.source.size, settings.target.size) > weights // 2:  # at least one number of two bytes for an entry
+        raise FolderError(f"{path}: {WEIGHTS} has {weights:,} bytes, too few for the vocabularies of config.json")
     source = _tokenizer(path, "source", settings.source)
     target = source if settings.joint and _same_files(path) else _tokenizer(path, "target", settings.target)
     source, target = with_feature_ids(source, target, settings.source.features, joint=settings.joint)
     for side, tokenizer, expected in (("source", source, settings.source), ("target", target, settings.target)):
         if tokenizer.size != expected.size:
             raise FolderError(f"tokenizer.{side}.json has {tokenizer.size} entries, config.json says {expected.size}")
-    model_settings(settings)
-    generation, training = (read_json(path / name) for name in ("generation.json", "training.json"))
-    return Folder(path, settings, source, target, generation, training)
+    return Folder(path, settings, source, target, read_json(path / "generation.json"), read_training(path))
+
+
+def check_files(
+    path: Path,
+    names: Collection[str],
+    needed: Collection[str] = NEEDED,
+    largest: Mapping[str, int] = LARGEST_FILES,  # bytes
+) -> None:
+    """Raises FolderError, naming them, for files among `names` that are too large, not as the manifest says, not in it,
+    or needed and missing. What is not checked here is not to be opened."""
+    if path.is_symlink() and path.name == "engine":
+        raise FolderError(f"{path} is a link; a folder of a model has none")
+    listed = read_manifest(path).keys()
+    findings = [f"{name} is missing" for name in names if name in needed and not (path / name).exists()]
+    findings += [f"{name} is not in {MANIFEST}" for name in names if name not in listed and (path / name).exists()]
+    for name in names:
+        file, most = path / name, largest.get(name, LARGEST)
+        if name in listed and name != WEIGHTS and file.is_file() and file.stat().st_size > most:
+            findings.append(f"{name} is larger than the {most:,} bytes that such a file can have")
+    findings = findings or check_manifest(path, names)
+    if findings:
+        raise FolderError(f"{path} is damaged:", findings)
+
+
+def check_weights(path: Path, bytes_of_tensors: int) -> None:
+    """Raises FolderError where model.safetensors is not that of the manifest, or larger than tensors of so many bytes
+    and a header make it (which is found out first)."""
+    if size_of_weights(path) > bytes_of_tensors + LARGEST_HEADER + 8:
+        raise FolderError(f"{path / WEIGHTS} is larger than the weights that config.json speaks of")
+    check_files(path, [WEIGHTS])
+
+
+def size_of_weights(path: Path) -> int:
+    """Bytes of model.safetensors."""
+    file = path / WEIGHTS
+    if file.is_symlink() or not file.is_file():
+        raise FolderError(f"{path} is damaged:", [f"{WEIGHTS} is missing"])
+    return file.stat().st_size
 
 
 def _tokenizer(path: Path, side: str, settings: SideSettings) -> Tokenizer:
-    return Tokenizer.load(path / f"tokenizer.{side}.json", settings.unit)
+    return Tokenizer.load(path / f"tokenizer.{side}.json", settings.unit, settings.size)
 
 
 def _same_files(path: Path) -> bool:
     """Whether both tokenizers are one, as with a joint vocabulary: then it is built once."""
     first, second = (path / name for name in TOKENIZERS)
-    return first.stat().st_size == second.stat().st_size <= LARGEST_JSON and first.read_bytes() == second.read_bytes()
-
-
-def check_weights(path: Path) -> None:
-    """Raises FolderError if the weights of a folder are not those that were written."""
-    findings = check_manifest(path, {WEIGHTS})
-    if findings:
-        raise FolderError(f"{path} is damaged:", findings)
+    return first.stat().st_size == second.stat().st_size and first.read_bytes() == second.read_bytes()
 
 
 def with_feature_ids(
@@ -205,38 +306,40 @@ def with_feature_ids(
 
 def read_header(path: Path) -> dict[str, dict[str, Any]]:
     """The names, shapes and types of a safetensors file, without reading a tensor."""
+    if path.is_symlink() or not path.is_file():
+        raise FolderError(f"{path} is missing")
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > LARGEST_JSON or length > path.stat().st_size:
-                raise FolderError(f"{path} is damaged: its header claims {length} bytes")
-            header = json.loads(file.read(length))
-    except (OSError, struct.error, ValueError, RecursionError) as error:
+            if length > LARGEST_HEADER or length > path.stat().st_size:
+                raise FolderError(f"{path} is damaged: its header claims {length:,} bytes")
+            header = parsed(file.read(length), path, most=50_000)
+    except (OSError, struct.error) as error:
         raise FolderError(f"{path} is damaged or truncated: {error}") from None
-    if not isinstance(header, dict):
-        raise FolderError(f"{path} is damaged: its header is not a table")
     header.pop("__metadata__", None)
     for name, entry in header.items():
-        if not (
-            isinstance(entry, dict) and isinstance(entry.get("shape"), list) and isinstance(entry.get("dtype"), str)
-        ):
+        if not (isinstance(entry, dict) and _is_shape(entry.get("shape")) and isinstance(entry.get("dtype"), str)):
             raise FolderError(f"{path} is damaged: its header says nothing sensible of {name!r:.80}")
     return header
 
 
+def _is_shape(shape: object) -> bool:
+    return isinstance(shape, list) and len(shape) <= 8 and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON table of bounded size. Raises FolderError for anything else."""
-    if path.is_symlink() or not path.is_file():
-        raise FolderError(f"{path} is missing")
-    if path.stat().st_size > LARGEST_JSON:
-        raise FolderError(f"{path} is larger than {LARGEST_JSON} bytes")
+    return read_table(path, LARGEST_FILES.get(path.name, LARGEST))
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """training.json, as far as others rely on what it says."""
+    found = read_json(path / "training.json")
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise FolderError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise FolderError(f"{path} is not a JSON table")
-    return content
+        TrainingRecord.model_validate(found)
+    except ValidationError as error:
+        raise FolderError(f"{path / 'training.json'} is not valid:", explain(error)) from None
+    return found
 
 
 def _validated(path: Path) -> FolderSettings:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from pairloom.errors import FolderError, UsageError
@@ -40,9 +39,7 @@ def with_weights(folder: Folder) -> ModelFolder:
         members = tuple(with_weights(member) for member in folder.members)
         together = Ensemble([member.model for member in members]).eval()
         return ModelFolder(**{**vars(folder), "members": members}, model=together)
-    check_weights(folder.path)
-    model = build_model_checked(folder.path / WEIGHTS, folder.settings)
-    return ModelFolder(**vars(folder), model=model)
+    return ModelFolder(**vars(folder), model=build_model_checked(folder.path, folder.settings))
 
 
 def build_model(settings: FolderSettings) -> Model:
@@ -51,14 +48,16 @@ def build_model(settings: FolderSettings) -> Model:
     return MODELS[settings.kind](chosen, settings.source.size, settings.target.size, settings.joint)
 
 
-def build_model_checked(weights: Path, settings: FolderSettings) -> Model:
-    """Builds the model without memory, compares the file's header with it, and only then reads the tensors."""
+def build_model_checked(path: Path, settings: FolderSettings) -> Model:
+    """Builds the model without memory, compares size, hash and header of the file with it, and only then reads it."""
+    weights = path / WEIGHTS
     try:
         with torch.device("meta"):
             model = build_model(settings)
     except UsageError as error:  # settings that exclude each other, which a run would have refused
         raise FolderError(f"the settings of the model are not valid: {error}") from None
     expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    check_weights(path, 4 * sum(tensor.numel() for tensor in model.state_dict().values()))
     header = read_header(weights)
     problems = [f"{name} is missing" for name in expected.keys() - header.keys()]
     problems += [f"{name} does not belong to this model" for name in header.keys() - expected.keys()]
@@ -68,10 +67,15 @@ def build_model_checked(weights: Path, settings: FolderSettings) -> Model:
     if problems:
         raise FolderError(f"{weights} does not fit config.json:", sorted(problems)[:50])
     try:
-        tensors = load_file(weights)
-    except (SafetensorError, OSError, ValueError) as error:
+        tensors = {name: tensor.float() for name, tensor in load_file(weights).items()}
+        model.load_state_dict(tensors, assign=True)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a panic of the library's is no Exception
         raise FolderError(f"{weights} cannot be read: {error}") from None
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    odd = sorted(name for name, tensor in tensors.items() if not bool(tensor.isfinite().all()))
+    if odd:
+        raise FolderError(f"{weights} holds numbers that are not finite:", odd[:20])
     model.requires_grad_(False)
     return model.eval()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import io
 import os
 import sys
@@ -15,13 +16,25 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from pairloom.cli import asking, attending, exporting, judging, quickstart, serving, showing, training, vectors
-from pairloom.cli.parser import Command, build, grouped, not_there_yet
+from pairloom.cli import (
+    asking,
+    attending,
+    chatting,
+    exporting,
+    judging,
+    quickstart,
+    serving,
+    showing,
+    training,
+    vectors,
+)
+from pairloom.cli.parser import Command, build, grouped, known_command
 from pairloom.errors import PairloomError, is_out_of_memory
+from pairloom.text.findings import printable
 
 COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("begin", (quickstart.QUICKSTART, training.TRAIN, vectors.VECTORS)),
-    ("use a model", (asking.GENERATE, asking.SCORE, attending.ATTEND, serving.SERVE)),
+    ("use a model", (asking.GENERATE, asking.SCORE, attending.ATTEND, chatting.CHAT, serving.SERVE)),
     ("judge", (judging.CHECK, judging.EVALUATE)),
     ("look", (showing.SHOW, showing.DOCTOR, exporting.EXPORT)),
 )
@@ -34,6 +47,7 @@ BROKEN_PIPE = 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; never raises."""
+    gc.set_threshold(50_000, 20, 20)  # imports make objects that live: looking for dead ones is an eighth of the start
     _prepare_streams()
     try:
         code = run(list(sys.argv[1:] if argv is None else argv))
@@ -47,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(words: list[str]) -> int:
     """Parses, calls the command's function with explicit arguments, and gives its exit code."""
-    not_there_yet(words, [command.name for _, group in COMMANDS for command in group])
+    known_command(words, [command.name for _, group in COMMANDS for command in group])
     parser = build(COMMANDS)
     if not words:
         print(parser.format_help(), file=sys.stderr, end="")
@@ -87,7 +101,7 @@ def _fail(message: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):  # standard error may be closed: then nobody can be told
         with contextlib.suppress(OSError):
             sys.stdout.flush()  # what was found before the error comes before its message
-        print(f"pairloom: {message}", file=sys.stderr)
+        print(printable(f"pairloom: {message}"), file=sys.stderr)
     return code
 
 

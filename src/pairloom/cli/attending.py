@@ -70,7 +70,7 @@ def attend(
         return 0
     show(explained.text.translate(BREAKS))
     show()
-    show(attention_in_terminal(*sides, width=width(), color=colours()))
+    show(attention_in_terminal(*sides, width=width(), color=colours()), own=True)
     if out is not None:
         say(f"the picture: {out}")
     return 0

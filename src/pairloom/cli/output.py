@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pairloom.text.findings import excerpt
+from pairloom.text.findings import excerpt, printable
 
 if TYPE_CHECKING:
     from pairloom.metrics import Score
@@ -21,9 +21,10 @@ SCHEMA = 1
 """Of every --json; counts up when a field is renamed, removed, or means something else."""
 
 
-def show(line: str = "") -> None:
-    """A line of results."""
-    print(line)
+def show(line: str = "", *, own: bool = False) -> None:
+    """A line of results: exactly so to a file or a pipe; at a terminal nothing in it can move the cursor or turn the
+    direction of the text, unless the escape sequences are our `own`."""
+    print(printable(line) if not own and sys.stdout is not None and sys.stdout.isatty() else line)
 
 
 def show_json(content: dict[str, Any]) -> None:
@@ -45,8 +46,8 @@ def _finite(value: Any) -> Any:
 
 
 def say(line: str) -> None:
-    """A line that is no result."""
-    print(line, file=sys.stderr)
+    """A line that is no result. It may name what stands in files: nothing of it acts on a terminal."""
+    print(printable(line), file=sys.stderr)
 
 
 def is_terminal(stream: TextIO | None) -> bool:

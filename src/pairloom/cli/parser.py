@@ -13,11 +13,6 @@ from typing import Any, NoReturn
 from pairloom.errors import UsageError
 from pairloom.version import __version__
 
-LATER = {
-    "chat": "a conversation in the terminal",
-}
-"""Commands of the plan that no release has yet."""
-
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises UsageError instead of leaving the program."""
@@ -83,12 +78,10 @@ def build(groups: Sequence[tuple[str, Sequence[Command]]]) -> Parser:
     return parser
 
 
-def not_there_yet(words: Sequence[str], known: Sequence[str]) -> None:
-    """Raises UsageError for a command that is planned only, or misspelt."""
+def known_command(words: Sequence[str], known: Sequence[str]) -> None:
+    """Raises UsageError for a command that there is not, with the one that was likely meant."""
     if not words or words[0].startswith("-") or words[0] in known:
         return
-    if words[0] in LATER:
-        raise UsageError(f"`pairloom {words[0]}` is not there yet ({LATER[words[0]]}); there is: {', '.join(known)}")
     near = difflib.get_close_matches(words[0], known, n=1)
     meant = f": did you mean `pairloom {near[0]}`?" if near else ""
     raise UsageError(f"no command is called {words[0]!r}{meant}\n  `pairloom --help` says what there is")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pairloom.cli.output import duration, is_terminal, one_line, say
+from pairloom.text.findings import printable
 from pairloom.workflow import events as ev
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Bar:
         return one_line(text, max(20, self._progress.console.width - 14))
 
     def _print(self, line: str, style: str = "") -> None:
-        self._progress.console.print(line, style=style or None, markup=False, soft_wrap=True)
+        self._progress.console.print(printable(line), style=style or None, markup=False, soft_wrap=True)
 
 
 def sampled(event: ev.Validation) -> list[tuple[str, str]]:

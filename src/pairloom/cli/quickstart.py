@@ -54,7 +54,8 @@ def _show(result: Result) -> None:
         show(f"  {one_line(example.source)} → {one_line(example.output)}  {sign}")
     seen = result.explained
     show(f"\nwhat the model looks at while it writes {one_line(seen.text)!r} (each line one token):\n")
-    show(attention_in_terminal(seen.attention, seen.source_tokens, seen.tokens, width=width(), color=colours()))
+    picture = attention_in_terminal(seen.attention, seen.source_tokens, seen.tokens, width=width(), color=colours())
+    show(picture, own=True)
     curve = sparkline(result.curve)
     show(f"\nthe development loss, {len(result.curve)} times: {curve}  {result.curve[0]:.2f} → {result.curve[-1]:.2f}")
     show("\nthe model and what belongs to it:")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.cli.output import say
-from pairloom.cli.parser import Command, Parser
+from pairloom.cli.parser import Command, Parser, add_machine
 from pairloom.errors import MissingExtraError
 
 
@@ -22,6 +22,8 @@ def add_serve(parser: Parser) -> None:
         group.add_argument(name, type=kind, metavar=metavar, dest=dest, help=text)
 
     option(parser, "--host", str, "ADDRESS", "where it listens; 127.0.0.1: for this machine only")
+    text = "a further name by which clients call this server, such as that of a proxy before it; several times for more"
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", dest="hosts", help=text)
     option(parser, "--port", int, "N", "8000; 0 takes any free one")
     text = "de:en, or NAME=de:en: what a model turns into what (else from the names of its training files)"
     parser.add_argument("--languages", action="append", default=[], metavar="[NAME=]A:B", help=text)
@@ -32,6 +34,7 @@ def add_serve(parser: Parser) -> None:
     option(work, "--batch", int, "N", "texts answered at the same time by a worker (32)")
     option(work, "--queue-tokens", int, "N", "source tokens, times the beam, that may wait; then 503 at once (65536)")
     option(work, "--overload-status", int, "N", "429 for clients that do not know 503")
+    option(work, "--grace", float, "SECONDS", "after SIGTERM, in which new requests are still taken in (0.5)")
     option(work, "--drain", float, "SECONDS", "to answer what was accepted, after SIGTERM (30)")
     option(work, "--connections", int, "N", "open at the same time (1024)")
     limits = parser.add_argument_group("limits of a request")
@@ -45,6 +48,7 @@ def add_serve(parser: Parser) -> None:
         ("--deadline", float, "SECONDS", "until the answer; then 503 (30)"),
     ):
         option(limits, name, kind, metavar, text, "limits")
+    add_machine(parser)
 
 
 def serve(
@@ -52,8 +56,10 @@ def serve(
     directories: Sequence[str],
     languages: Sequence[str],
     cors: Sequence[str],
+    hosts: Sequence[str],
     server: dict[str, Any],
     limits: dict[str, Any],
+    machine: dict[str, Any],
 ) -> int:
     """Serves until Ctrl-C or SIGTERM."""
     try:
@@ -65,8 +71,11 @@ def serve(
         if str(error.name).partition(".")[0] == "pairloom":
             raise
         raise MissingExtraError("`pairloom serve`", "serve") from None
-    settings = server_settings({**server, "cors": tuple(cors), "limits": limits, "key": os.environ.get(KEY_VARIABLE)})
-    shelf = open_shelf([Path(directory) for directory in directories], languages)
+    key = os.environ.get(KEY_VARIABLE) or None
+    lists = {"cors": tuple(cors), "hosts": tuple(hosts)}
+    settings = server_settings({**server, **lists, "limits": limits, "key": key})
+    # Workers are threads that answer different batches at the same time: one thread each, unless told otherwise.
+    shelf = open_shelf([Path(one) for one in directories], languages, **{"threads": 1, **machine})
     start_logging()
     say(f"http://{settings.host}:{settings.port}/    Ctrl-C ends")
     run(shelf, settings)

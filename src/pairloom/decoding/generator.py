@@ -13,17 +13,19 @@ needed: importing this imports no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from pairloom.decoding.choice import Answering, Engines
 from pairloom.decoding.ensemble import as_one
 from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
-from pairloom.errors import UsageError
-from pairloom.folder import Folder
+from pairloom.errors import FolderError, UsageError
+from pairloom.folder import Folder, explain
 from pairloom.text.normal import normal_form
 
 if TYPE_CHECKING:
@@ -65,12 +67,23 @@ class Output:
         return self.candidates[0].text if self.candidates else ""
 
 
+def _own_settings(folder: Folder) -> dict[str, Any]:
+    """generation.json, checked: the names that it has, with values of the right type. Raises FolderError."""
+    try:
+        settings = DecodingSettings.model_validate(folder.generation)
+    except ValidationError as error:
+        raise FolderError(f"{folder.path / 'generation.json'} is not valid:", explain(error)) from None
+    except UsageError as error:  # settings that exclude each other
+        raise FolderError(f"{folder.path / 'generation.json'} is not valid:", str(error).splitlines()) from None
+    return settings.model_dump(include=set(folder.generation))
+
+
 class Generator:
     """Asks one model, or several as one."""
 
     def __init__(self, *folders: Folder, engines: Engines = PLAIN) -> None:
         """`engines`: see `choose_engines`. Raises FolderError for models that cannot answer together (see `as_one`)."""
-        self.folder = as_one(folders)
+        self.folder = as_one([replace(folder, generation=_own_settings(folder)) for folder in folders])
         self.engines = engines
         self._plain: PlainEngine | None = None
         self._loading = Lock()

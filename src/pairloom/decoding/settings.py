@@ -13,7 +13,7 @@ from pairloom.errors import UsageError
 class DecodingSettings(BaseModel):
     """Beam search by default; greedy with `beam=1`; sampling with `sample=True`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     beam: int = Field(
         default=5, ge=1, le=256, description="hypotheses kept alive per sentence; 1 is greedy search (and sampling)"
@@ -27,7 +27,9 @@ class DecodingSettings(BaseModel):
     temperature: float = Field(
         default=1.0, gt=0, le=100, description="sampling: logits are divided by it; below 1 is bolder"
     )
-    top_k: int = Field(default=0, ge=0, description="sampling: only the k most probable tokens can be drawn; 0 = all")
+    top_k: int = Field(
+        default=0, ge=0, le=10**7, description="sampling: only the k most probable tokens can be drawn; 0 = all"
+    )
     top_p: float = Field(
         default=1.0,
         gt=0,
@@ -49,6 +51,7 @@ class DecodingSettings(BaseModel):
     max_length: int | None = Field(
         default=None,
         ge=1,
+        le=10**6,
         description="most tokens of an output, `</s>` counted; none = only ratio and offset limit it",
     )
     length_ratio: float = Field(
@@ -58,13 +61,15 @@ class DecodingSettings(BaseModel):
         description="most tokens of an output for each source token, before the offset is added",
     )
     length_offset: int = Field(
-        default=10, ge=1, description="tokens that an output may have beyond ratio x source length"
+        default=10, ge=1, le=10**6, description="tokens that an output may have beyond ratio x source length"
     )
     no_repeat_ngram: int = Field(
-        default=0, ge=0, description="no n-gram of so many tokens occurs twice in an output; 0 = off"
+        default=0, ge=0, le=1000, description="no n-gram of so many tokens occurs twice in an output; 0 = off"
     )
     batch: int = Field(default=64, ge=1, le=65536, description="sentences decoded at the same time; changes no output")
-    seed: int = Field(default=0, ge=0, description="seed of sampling; each sentence has its own random stream")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="seed of sampling; each sentence has its own random stream"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -54,7 +54,7 @@ def build(arrays: Mapping[str, Array], model: GraphModel, layout: Layout) -> Bui
     most = graph.op("ReduceMax", limits, keepdims=0)
     memory, state = model.encode(graph, source, lengths, most)
     if model.form.width == 1:
-        carried = search.start_greedy(graph, layout, state, limits)
+        carried = search.start_greedy(graph, model.form, layout, state, limits)
     else:
         carried = search.start_beam(graph, model, layout, state, limits)
     return _search(graph, model, layout, search.Begun(memory, carried), limits, most)

@@ -22,14 +22,16 @@ from pairloom.engine.protocol import Form
 from pairloom.engine.quantising import quantised
 from pairloom.engine.running import Graphs, run
 from pairloom.engine.stored import chosen_precision, load_arrays
-from pairloom.engine.tracing import Steps, trace_beam, trace_greedy
+from pairloom.engine.tracing import trace_beam, trace_greedy
 from pairloom.engine.wire import Array
 from pairloom.folder import FolderSettings, model_settings
 from pairloom.models.settings import ModelSettings
 from pairloom.text.components import EOS, PAD
 
 CHUNK = 32
-"""Sentences that a worker searches at a time."""
+"""Sentences that a worker searches at a time, greedily."""
+ROWS = 80
+"""Rows of a beam that a worker searches at a time: with more, the scores of a step no longer fit its cache."""
 
 
 class Engine:
@@ -92,6 +94,8 @@ class Engine:
             return "no_repeat_ngram"
         if prefixes is not None and any(prefixes):
             return "a prefix"
+        if self.layout.end == 0:
+            return "a vocabulary without tokens"
         return None
 
     def generate(
@@ -104,7 +108,8 @@ class Engine:
         """As `decoding.loop.generate`."""
         sentences = prepare(sources, settings, prefixes, numbers)
         order = sorted(range(len(sentences)), key=lambda place: -len(sentences[place].source))
-        size = max(1, min(CHUNK, settings.batch, math.ceil(len(sentences) / self.threads)))
+        most = CHUNK if settings.beam == 1 else min(CHUNK, max(4, ROWS // settings.beam))
+        size = max(1, min(most, settings.batch, math.ceil(len(sentences) / self.threads)))
         chunks = [order[begin : begin + size] for begin in range(0, len(order), size)]
         tasks = [[sentences[place] for place in chunk] for chunk in chunks]
         if self._workers is None or len(tasks) < 2:
@@ -129,7 +134,7 @@ class Engine:
         graphs = self._graphs_of(Form(width, single=len(sentences) == 1))
         if width == 1:
             tokens, gains = run(graphs, encoded, limits, {})
-            return trace_greedy(tokens, gains, limits, self.layout, alpha)
+            return trace_greedy(tokens, gains, limits.tolist(), self.layout, alpha)
         decisive = math.ceil(max(settings.patience * width, settings.nbest))
         most = int(limits.max())
         penalties = ((5 + np.arange(1, most + 1, dtype=np.float32)) / 6) ** np.float32(alpha)
@@ -140,8 +145,8 @@ class Engine:
             "done": np.full((len(sentences), min(decisive, most * width)), -np.inf, np.float32),
         }
         codes, scores, endings, finished = run(graphs, encoded, limits, searching)
-        steps = Steps.of(codes, scores, endings, finished, self.layout)
-        return trace_beam(steps, limits, self.layout, settings.nbest, alpha)
+        collected = codes, scores, endings, finished
+        return trace_beam(*collected, limits.tolist(), self.layout, settings.nbest, alpha)
 
     def _graphs_of(self, form: Form) -> Graphs:
         """The sessions of a search; made when first asked for."""

@@ -60,6 +60,12 @@ class Layout:
         return ids
 
     @cached_property
+    def names(self) -> list[int]:
+        """`ids` as a list; `<unk>` where nothing is, which only a model that computes NaN ever says."""
+        found: list[int] = np.where(self.ids < 0, UNK, self.ids).tolist()
+        return found
+
+    @cached_property
     def positions(self) -> npt.NDArray[np.int64]:
         """[V] id → position"""
         positions = np.zeros(self.size, np.int64)

@@ -57,18 +57,21 @@ def greedy(graph: Graph, model: GraphModel, layout: Layout, begun: Begun, limits
         scores = spoken.scores if spoken.normalised else g.op("LogSoftmax", spoken.scores, axis=-1)
         gain, token = _best(g, layout, scores)
         ended = g.op("Equal", token, int(layout.end))
+        after, collected = {**spoken.state, "token": token}, {"tokens": token, "gains": gain}
+        if model.form.single:  # its limit ends the loop
+            return _go_on(g, model.form, ended, allowed), after, collected
         left = g.op("Where", ended, 0, g.op("Sub", now["left"], 1))
         on = _go_on(g, model.form, g.op("LessOrEqual", left, 0), allowed)
-        return on, {**spoken.state, "token": token, "left": left}, {"tokens": token, "gains": gain}
+        return on, {**after, "left": left}, collected
 
     carried, collected = graph.loop(most, begun.carried, {"token": "int64", "left": "int64"}, body)
     return Outcome(carried, collected, {"tokens": ("int64", 2), "gains": ("float32", 2)})
 
 
-def start_greedy(graph: Graph, layout: Layout, state: State, limits: Value) -> dict[str, Value]:
+def start_greedy(graph: Graph, form: Form, layout: Layout, state: State, limits: Value) -> dict[str, Value]:
     """What is carried before the first step."""
     first = graph.op("Expand", np.array([layout.positions[BOS]]), graph.size(limits, 0))
-    return {**state, "token": first, "left": limits}
+    return {**state, "token": first, **({} if form.single else {"left": limits})}
 
 
 def _allowed(graph: Graph, form: Form) -> Value | None:
@@ -174,8 +177,9 @@ def _beam_body(
         bound = g.op("Div", g.slice(survivors, 0, 1, axis=1), given["final"])  # what a live one can reach at most
         lost = g.op("LessOrEqual", bound, g.gather(done, given["best"], axis=1))
         enough = g.op("Greater", g.gather(done, [-1], axis=1), LOWEST)
-        over = g.op("LessOrEqual", given["limits"], g.add(step, 1))
-        finished = g.op("Or", g.op("Or", lost, enough), over)  # [N, 1]
+        finished = g.op("Or", lost, enough)  # [N, 1]
+        if not model.form.single:  # the limit of a single sentence ends the loop
+            finished = g.op("Or", finished, g.op("LessOrEqual", given["limits"], g.add(step, 1)))
         on = _go_on(g, model.form, finished, allowed)
 
         after = _moved(g, model, spoken.state, rows)

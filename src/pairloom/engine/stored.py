@@ -11,9 +11,11 @@ say what is to be computed (docs/decisions/0007-no-graph-in-a-folder.md). There 
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pairloom.engine.arrays import as_float32, map_arrays
@@ -24,9 +26,18 @@ from pairloom.engine.quantising import quantised
 from pairloom.engine.shapes import SHAPES, differences, expected
 from pairloom.engine.wire import Array
 from pairloom.errors import FolderError
-from pairloom.folder import WEIGHTS, FolderSettings, check_weights, explain, model_settings, read_json
+from pairloom.folder import (
+    LARGEST_HEADER,
+    WEIGHTS,
+    FolderSettings,
+    check_files,
+    check_weights,
+    explain,
+    model_settings,
+    read_json,
+)
 from pairloom.models.settings import ModelSettings
-from pairloom.storage import check_manifest, read_manifest
+from pairloom.storage import read_manifest
 
 INT8 = "int8.safetensors"
 
@@ -48,6 +59,8 @@ class EngineFacts(BaseModel):
 def read_facts(path: Path) -> EngineFacts:
     """engine.json of a folder. Raises FolderError."""
     place = path / "engine" / "engine.json"
+    if place.parent.is_symlink():
+        raise FolderError(f"{place.parent} is a link; a folder of a model has none")
     try:
         return EngineFacts.model_validate(read_json(place))
     except ValidationError as error:
@@ -67,10 +80,12 @@ def load_arrays(path: Path, settings: FolderSettings, precision: Precision, *, s
     model, layout = model_settings(settings), Layout(settings.target.size)
     wanted = expected(SHAPES[settings.kind](model, settings.source.size, layout), precision)
     place = path / "engine" / INT8
+    room = sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in wanted.values())
     if stored and precision == "int8" and place.is_file():
-        arrays = _stored(path)
+        arrays = _stored(path, room)
     else:
-        check_weights(path)
+        # They are at most a few times as large as what is folded of them: nothing larger is read, or even hashed.
+        check_weights(path, 16 * room + 2**26)
         place = path / WEIGHTS
         arrays = fold(place, settings, model)
         arrays = quantised(arrays) if precision == "int8" else arrays
@@ -80,11 +95,10 @@ def load_arrays(path: Path, settings: FolderSettings, precision: Precision, *, s
     return arrays
 
 
-def _stored(path: Path) -> dict[str, Array]:
-    """The int8 arrays, if they are whole and of these weights."""
-    findings = check_manifest(path / "engine")
-    if findings:
-        raise FolderError(f"{path / 'engine'} is damaged:", findings)
+def _stored(path: Path, room: int) -> dict[str, Array]:
+    """The int8 arrays, of so many bytes, if they are whole and of these weights."""
+    names = ("engine.json", INT8)
+    check_files(path / "engine", names, names, {INT8: room + LARGEST_HEADER + 8})
     if read_facts(path).weights not in read_manifest(path).get(WEIGHTS, ()):
         raise FolderError(f"{path / 'engine'} belongs to other weights than those of {path / WEIGHTS}: make it anew")
     return map_arrays(path / "engine" / INT8)

@@ -50,7 +50,7 @@ class Guards:
             await self._app(scope, receive, send)
             return
         one = Passage(self._service, scope, send)
-        self._service.meters.in_flight.inc()
+        self._service.in_flight += 1
         try:
             await self._admit(one, scope, receive)
         except ProblemError as problem:
@@ -60,7 +60,7 @@ class Guards:
             self._service.meters.failures.inc()
             await one.refuse(ProblemError(500, "a fault of this server; its log says more", code="fault"))
         finally:
-            self._service.meters.in_flight.dec()
+            self._service.in_flight -= 1
             one.finish()
 
     async def _admit(self, one: Passage, scope: Scope, receive: Receive) -> None:

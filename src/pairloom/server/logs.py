@@ -24,7 +24,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             content["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(content, ensure_ascii=False, default=str)
+        return json.dumps(content, default=str)  # in ASCII: no path that somebody made up can break a line
 
 
 def start_logging() -> None:

@@ -38,7 +38,6 @@ class Meters:
         )
         self.tokens = Counter("pairloom_tokens", "Tokens read and written", ("model", "direction"), registry=registry)
         self.failures = Counter("pairloom_failures", "Jobs that failed by a fault of the server", registry=registry)
-        self.in_flight = Gauge("pairloom_requests_in_flight", "Requests under way", registry=registry)
         self.draining = Gauge("pairloom_draining", "1 while the server ends", registry=registry)
         self._registry_gauges: list[Gauge] = []
 

@@ -35,8 +35,10 @@ class Service:
         self.shelf, self.settings, self.meters = shelf, settings, meters
         self.queue = WorkQueue(settings.queue_tokens)
         self.draining = False
+        self.in_flight = 0  # requests that have begun and have not been answered
         self.characters = 0  # translated through DeepL's interface, which tells its clients
         self._workers: Workers | None = None
+        meters.watch("pairloom_requests_in_flight", "Requests under way", lambda: self.in_flight)
         meters.watch("pairloom_queue_tokens", "Tokens that wait", lambda: self.queue.load.tokens)
         meters.watch("pairloom_queue_jobs", "Texts and calls that wait", lambda: self.queue.load.jobs)
         meters.watch("pairloom_queue_bound_tokens", "Tokens that may wait", lambda: self.queue.bound)

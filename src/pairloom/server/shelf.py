@@ -61,8 +61,9 @@ class Shelf:
         return self.models[name]
 
 
-def open_shelf(paths: Sequence[Path], languages: Sequence[str]) -> Shelf:
-    """Loads every folder under its own name. `languages`: `de:en` for the only model, `NAME=de:en` for one of several.
+def open_shelf(paths: Sequence[Path], languages: Sequence[str], **machine: Any) -> Shelf:
+    """Loads every folder under its own name. `languages`: `de:en` for the only model, `NAME=de:en` for one of several;
+    `machine`: as `load` takes it.
 
     Raises FolderError for a folder that is no model, UsageError for names that clash and languages that are none.
     """
@@ -71,11 +72,11 @@ def open_shelf(paths: Sequence[Path], languages: Sequence[str]) -> Shelf:
     if twice:
         raise UsageError(f"two models are called {', '.join(twice)}: a model goes by its folder's name; rename one")
     given = dict(_named(text, names) for text in languages)
-    return Shelf([_served(name, path, given.get(name)) for name, path in zip(names, paths, strict=True)])
+    return Shelf([_served(name, path, given.get(name), machine) for name, path in zip(names, paths, strict=True)])
 
 
-def _served(name: str, path: Path, pair: tuple[str, str] | None) -> Served:
-    model = load(path)
+def _served(name: str, path: Path, pair: tuple[str, str] | None, machine: dict[str, Any]) -> Served:
+    model = load(path, **machine)
     list(model.outputs(["a"]))  # what is built at the first answer is built now: a model that cannot answer ends here
     created = int((path / MANIFEST).stat().st_mtime)
     return Served(name, model, *(pair or _guessed(model.folder.training)), created)

@@ -11,13 +11,13 @@ The four are no "added tokens" of the library: those would be looked for in the 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pairloom.errors import FolderError
+from pairloom.text.bounded import read_table
 
 Unit = Literal["character", "jamo", "word", "space", "bpe", "unigram", "byte"]
 """What one id stands for: a character; a letter of decomposed text (Hangul as jamo, é as e and its accent); a word or
@@ -37,7 +37,9 @@ ESCAPE = "\ue581"
 
 MAX_PIECES = 1_000_000
 MAX_PIECE_LENGTH = 256  # characters
-MAX_FILE_BYTES = 200_000_000
+MAX_FILE_BYTES = 64 * 2**20
+PARTS_OF_A_PIECE = 8
+"""Brackets and commas that a piece, its merge and its score take in the file, and some to spare."""
 
 Json = dict[str, Any]
 
@@ -150,22 +152,9 @@ def document(
     return result
 
 
-def read_document(path: Path) -> Json:
-    """The JSON of a tokenizer file, not yet checked. Raises FolderError."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise FolderError(f"{path}: {size:,} bytes are too many for a tokenizer (at most {MAX_FILE_BYTES:,})")
-        parsed = json.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise FolderError(f"{path}: cannot read the tokenizer: {error.strerror or error}") from error
-    except RecursionError as error:
-        raise FolderError(f"{path}: nested too deeply for a tokenizer file") from error
-    except ValueError as error:  # not UTF-8, not JSON, a number without end
-        raise FolderError(f"{path}: not a tokenizer file: {error}") from error
-    if not isinstance(parsed, dict):
-        raise FolderError(f"{path}: not a tokenizer file: expected a JSON object")
-    return parsed
+def read_document(path: Path, pieces: int = MAX_PIECES) -> Json:
+    """The JSON of a tokenizer file of about so many pieces, not yet checked. Raises FolderError."""
+    return read_table(path, MAX_FILE_BYTES, PARTS_OF_A_PIECE * pieces + 10_000)
 
 
 def check_document(found: Json, path: Path) -> Unit:

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pairloom.errors import FolderError, StorageError, UsageError
-from pairloom.storage import check_manifest, flush_directory, read_manifest, write_manifest
+from pairloom.storage import MANIFEST, check_manifest, flush_directory, read_manifest, write_manifest
 
 SCHEMA = 1
 BLOCK = 8192  # pairs encoded at once
@@ -243,8 +243,8 @@ def _map(path: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
 
 
 def _is_replaceable(directory: Path) -> bool:
-    """A corpus, or an empty folder: anything else is not ours to delete."""
-    return directory.is_dir() and ((directory / "corpus.json").is_file() or not any(directory.iterdir()))
+    """A corpus, or what is left of one, or an empty folder: anything else is not ours to delete."""
+    return directory.is_dir() and {path.name for path in directory.iterdir()} <= {*_FILES, MANIFEST}
 
 
 def _put_in_place(temporary: Path, directory: Path) -> None:

@@ -66,6 +66,14 @@ def escape(char: str) -> str:
     return "<TAB>" if char == "\t" else f"<U+{ord(char):04X}>"
 
 
+def printable(text: str) -> str:
+    """Lines of text in which nothing can act on a terminal: line ends, tabs and joiners stay, other characters that are
+    not shown become their codes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t\u200c\u200d" else escape(char) for char in text)
+
+
 def counted(count: int, noun: str, nouns: str = "") -> str:
     """`1 pair`, `1,200 pairs`."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

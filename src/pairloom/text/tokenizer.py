@@ -25,6 +25,7 @@ from pairloom.text.components import (
     EOS,
     ESCAPE,
     MARK,
+    MAX_PIECES,
     PAD,
     SPECIALS,
     UNITS,
@@ -143,10 +144,11 @@ class Tokenizer:
         write_file(Path(path), (json.dumps(self._document, ensure_ascii=False, indent=1) + "\n").encode())
 
     @classmethod
-    def load(cls, path: str | Path, unit: Unit | None = None) -> Tokenizer:
-        """A tokenizer from its file; `unit`, if given, must be the file's. Raises FolderError for anything unknown."""
+    def load(cls, path: str | Path, unit: Unit | None = None, size: int = MAX_PIECES) -> Tokenizer:
+        """A tokenizer from its file; `unit`, if given, must be the file's. Raises FolderError for anything unknown, and
+        for a file that would take more memory than one of `size` pieces does."""
         path = Path(path)
-        built = read_document(path)
+        built = read_document(path, size)
         found = check_document(built, path)
         if unit not in (None, found):
             raise FolderError(f"{path}: this is a tokenizer of unit {found}, but the configuration says {unit}")

@@ -78,7 +78,7 @@ def run(
             return
         record, notes = _record(settings, data), list[str]()
         kept = newest_files(out / "checkpoints", notes.append)
-        mend(out, kept, notes.append)
+        mend(out, kept, record, notes.append)
         refuse_another_run(out, record, fresh)
         facts = read_json(out / "training.json") if is_model(out) else {}
         if "development" in facts:
@@ -128,7 +128,7 @@ def run(
         yield from _finish(out, trainer, prepared, {**record, **facts}, finished)
 
 
-def mend(out: Path, kept: Mapping[str, bytes] | None, say: Callable[[str], None]) -> None:
+def mend(out: Path, kept: Mapping[str, bytes] | None, record: dict[str, Any], say: Callable[[str], None]) -> None:
     """Puts back what a crash or a bad disk has done to the files of a run under way, as its newest checkpoint has them.
 
     A finished model is left as it is, whatever is wrong with it, unless there is a checkpoint to make it from again.
@@ -147,7 +147,7 @@ def mend(out: Path, kept: Mapping[str, bytes] | None, say: Callable[[str], None]
             write_file(place, content)
     if kept is None and (out / "training.json").exists() and not _is_json(out / "training.json"):
         say(f"{out / 'training.json'} was damaged before anything was saved: the run begins anew")
-        (out / "training.json").unlink()
+        write_json(out / "training.json", record)
 
 
 def _findings(out: Path) -> list[str]:

@@ -10,15 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 from pairloom.decoding.choice import has_runtime
 from pairloom.errors import FolderError
-from pairloom.folder import FolderSettings, is_model, read_header, read_json, read_settings
+from pairloom.folder import (
+    SEALED,
+    WEIGHTS,
+    FolderSettings,
+    check_files,
+    is_model,
+    read_header,
+    read_json,
+    read_settings,
+    read_training,
+    size_of_weights,
+)
 from pairloom.pictures import sparkline
-from pairloom.storage import check_manifest
 from pairloom.workflow.engine import engine_line, stored_facts
 from pairloom.workflow.log import LOG, rows_of
 
 if TYPE_CHECKING:
     from pairloom.engine.stored import EngineFacts
 
+HASHED = 2**29
+"""Bytes of weights, at most, that are compared with their hash only to be shown; whoever computes with them compares
+them always."""
 MOST_VALIDATIONS = 100_000
 """As many as a run can have."""
 
@@ -131,9 +144,9 @@ def describe(path: str | Path) -> Description:
         raise FolderError(
             f"{path} is not a model folder: it has no training.json; `pairloom train ... --out {path}` makes one"
         )
-    findings = check_manifest(path) if finished else []
-    if findings:
-        raise FolderError(f"{path} is damaged:", findings)
+    if finished:
+        whole = size_of_weights(path) <= HASHED
+        check_files(path, SEALED if whole else [name for name in SEALED if name != WEIGHTS])
     last: dict[str, Any] = {}
     validations: deque[tuple[float, float]] = deque(maxlen=MOST_VALIDATIONS)
     for row in rows_of(path / LOG):
@@ -141,8 +154,8 @@ def describe(path: str | Path) -> Description:
         if row["event"] == "validation":
             validations.append((float(row["loss"]), float(row["exact"])))
     facts = stored_facts(path) if finished else None
-    training = read_json(path / "training.json")
-    result = training.get("result", {})
+    training = read_training(path)
+    result = training.get("result") or {}
     return Description(
         folder=str(path),
         finished=finished,

@@ -1,0 +1,264 @@
+"""How fast pairloom answers, beside CTranslate2 and Hugging Face transformers with the same weights.
+
+    python benchmarks/answering.py --data DATA --attention RUNS/multi30k --transformer RUNS/multi30k-transformer
+        --peers PEERS [--rounds 5] [--threads 2]
+
+Multi30k test_2016, German to English, text in and text out. The systems are processes of their own, loaded once, and
+answer in turn; a round is every system with every work once. The peers' environments are made below PEERS by
+`peers.py`; they get the weights of the Transformer given, through their own classes. Greedy search and a beam of 5, in
+batches of 64 and a line at a time; tokens a second are target tokens with `</s>`. How many lines a system answers in a
+round is what takes it about two seconds, found out before, and the same in all rounds; BLEU is of all lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import peers
+
+from pairloom.metrics import score
+from pairloom.workflow.doctor import examine
+
+HERE = Path(__file__).parent
+ANSWERERS = HERE / "answerers"
+SECONDS = 2.0  # that one measurement should take
+RIVAL = "CTranslate2 int8"
+
+
+class Work(NamedTuple):
+    """One way of asking."""
+
+    beam: int
+    batch: int
+
+
+WORKS = {
+    "greedy, batches of 64": Work(1, 64),
+    "beam 5, batches of 64": Work(5, 64),
+    "greedy, a line at a time": Work(1, 1),
+    "beam 5, a line at a time": Work(5, 1),
+}
+
+
+class System:
+    """A process that answers."""
+
+    def __init__(self, name: str, command: Sequence[str], threads: int) -> None:
+        self.name, self.command, self.threads = name, list(command), threads
+        self.process: subprocess.Popen[str] | None = None
+        self.facts: dict[str, Any] = {}
+
+    def start(self) -> None:
+        """Loads it."""
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=ANSWERERS,
+            env=peers.environment(self.threads),
+        )
+        self.facts = self._next()["facts"]
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """One request, one answer."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self._next()
+
+    def stop(self) -> None:
+        """Ends it."""
+        if self.process is not None:
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+            self.process.wait(timeout=60)
+            self.process = None
+
+    def _next(self) -> dict[str, Any]:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended: {' '.join(self.command)}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def systems(given: argparse.Namespace, lines: Path, scratch: Path) -> list[System]:
+    """All that are measured."""
+    threads = str(given.threads)
+    found = []
+    for kind, folder in (("attention", given.attention), ("Transformer", given.transformer)):
+        for engine, precision in (("onnx", "int8"), ("onnx", "float32"), ("torch", "float32")):
+            command = [
+                sys.executable,
+                "with_pairloom.py",
+                str(folder.resolve()),
+                str(lines),
+                engine,
+                precision,
+                threads,
+            ]
+            found.append(System(f"pairloom {kind}, {engine} {precision}", command, given.threads))
+    python = str(peers.python_of("huggingface", given.peers.resolve(), given.torch))
+    model = str(given.transformer.resolve())
+    for precision in ("int8", "float32"):
+        place = str(scratch / precision)
+        command = [python, "with_ctranslate2.py", model, str(lines), precision, threads, place]
+        found.append(System(f"CTranslate2 {precision}", command, given.threads))
+    found.append(
+        System("transformers float32", [python, "with_transformers.py", model, str(lines), threads], given.threads)
+    )
+    return found
+
+
+@contextlib.contextmanager
+def running(every: Sequence[System]) -> Iterator[None]:
+    """All of them loaded."""
+    try:
+        for system in every:
+            say(f"loading {system.name}")
+            system.start()
+        yield
+    finally:
+        for system in every:
+            system.stop()
+
+
+def first_pass(every: Sequence[System], references: list[str]) -> tuple[dict[str, Any], dict[tuple[str, str], int]]:
+    """Each system with each work once, which warms it up: BLEU and texts, and how many lines a round asks of it."""
+    quality: dict[str, Any] = {system.name: {} for system in every}
+    shares = {}
+    for name, work in WORKS.items():
+        for system in every:
+            count = len(references) if work.batch > 1 else 40
+            if work.batch > 1:  # once before, for a session that is made when it is first needed
+                system.ask(work="answer", lines=64, **work._asdict())
+            found = system.ask(work="answer", lines=count, texts=True, **work._asdict())
+            if work.batch > 1:
+                bleu = score(found["texts"], [[text] for text in references], ["bleu"])[0]
+                quality[system.name][name] = {"bleu": bleu.value, "texts": found["texts"]}
+            wanted = int(count * SECONDS / found["seconds"])
+            most, least, whole = (len(references), 192, 64) if work.batch > 1 else (300, 20, 1)
+            shares[name, system.name] = max(least, min(most, wanted // whole * whole))
+            say(f"{name}: {system.name} {found['tokens'] / found['seconds']:,.0f} tokens/s")
+    return quality, shares
+
+
+def rounds(
+    every: Sequence[System], count: int, shares: dict[tuple[str, str], int]
+) -> dict[str, dict[str, list[float]]]:
+    """work → system → tokens a second in each round."""
+    found: dict[str, dict[str, list[float]]] = {name: {system.name: [] for system in every} for name in WORKS}
+    for number in range(count):
+        for name, work in WORKS.items():
+            for system in every:
+                one = system.ask(work="answer", lines=shares[name, system.name], **work._asdict())
+                found[name][system.name].append(one["tokens"] / one["seconds"])
+        say(f"round {number + 1} of {count}")
+    return found
+
+
+def memory(every: Sequence[System]) -> dict[str, float]:
+    """The most memory of a fresh process that loads the model and answers 64 lines at once with a beam of 5, in MB."""
+    found = {}
+    for system in every:
+        system.start()
+        system.ask(work="answer", lines=64, beam=5, batch=64)
+        found[system.name] = round(system.ask(work="memory")["peak_mb"], 1)
+        system.stop()
+    return found
+
+
+def summary(values: Sequence[float], rival: Sequence[float]) -> dict[str, Any]:
+    """Median, least and most, and the ratio to the rival: the median of those of the single rounds."""
+    ratios = [one / other for one, other in zip(values, rival, strict=True)]
+    return {
+        "median": round(statistics.median(values)),
+        "low": round(min(values)),
+        "high": round(max(values)),
+        "ratio": round(statistics.median(ratios), 2),
+        "ratio_low": round(min(ratios), 2),
+        "ratio_high": round(max(ratios), 2),
+    }
+
+
+def same_texts(quality: dict[str, Any], one: str, other: str) -> dict[str, int]:
+    """work → for how many lines both say the same."""
+    return {
+        name: sum(a == b for a, b in zip(quality[one][name]["texts"], quality[other][name]["texts"], strict=True))
+        for name in quality[one]
+    }
+
+
+def main() -> None:
+    """Measures, prints, keeps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("data", "attention", "transformer", "peers"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--torch", nargs="+", default=(), help="what pip is told for the peers, if not the version here"
+    )
+    given = parser.parse_args()
+    began = time.time()
+    test = given.data.resolve() / "multi30k" / "test_2016_flickr.de"
+    references = test.with_suffix(".en").read_text("utf-8").splitlines()
+    with tempfile.TemporaryDirectory() as scratch:
+        every = systems(given, test, Path(scratch))
+        with running(every):
+            quality, shares = first_pass(every, references)
+            found = rounds(every, given.rounds, shares)
+            facts = {system.name: system.facts for system in every}
+        peaks = memory(every)
+    plain = "pairloom Transformer, torch float32"
+    machine = examine()
+    content = {
+        "command": "python benchmarks/answering.py --data DATA --attention RUNS/A --transformer RUNS/T --peers PEERS",
+        "rounds": given.rounds,
+        "threads": given.threads,
+        "seconds": round(time.time() - began),
+        "lines": len(references),
+        "rival": RIVAL,
+        "processor": machine.processor,
+        "features": list(machine.features),
+        "versions": {name: version for name, version in machine.versions.items() if name in ("torch", "onnxruntime")},
+        "same_texts": {name: same_texts(quality, plain, name) for name in quality if name.split()[1] != "attention,"},
+        "systems": {
+            name: {
+                **facts[name],
+                "peak_mb": peaks[name],
+                "bleu": {work: round(one["bleu"], 2) for work, one in quality[name].items()},
+            }
+            for name in quality
+        },
+        "works": {
+            work: {name: {**summary(values, rows[RIVAL]), "lines": shares[work, name]} for name, values in rows.items()}
+            for work, rows in found.items()
+        },
+    }
+    (HERE / "results" / "answering.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    print(json.dumps(content["works"], indent=1))
+
+
+def say(line: str) -> None:
+    """Progress, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""`pairloom chat`, through a pipe and in a terminal; what a model reads of a conversation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pairloom
+from conftest import TINY, reversed_words
+from pairloom.decoding.conversation import Conversation
+from pairloom.text.turns import TURN, as_source, reads_turns
+from pairloom.workflow.model import Model
+
+
+@pytest.fixture(scope="module")
+def talker_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has seen conversations: the reply is the line before the last, from the back."""
+    place = tmp_path_factory.mktemp("talk")
+    words = [word for word, _ in reversed_words(200)]
+    pairs = [(f"{a} {TURN} {b}", a[::-1]) for a, b in zip(words, reversed(words), strict=True)]
+    pairs += [(word, word[::-1]) for word in words]
+    (place / "pairs.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs), "utf-8")
+    pairloom.train(place / "pairs.tsv", out=place / "model", task="chat", **TINY)
+    return place / "model"
+
+
+@pytest.fixture(scope="module")
+def talker(talker_dir: Path) -> Model:
+    return pairloom.load(talker_dir)
+
+
+def test_a_pipe_has_one_reply_for_each_line(ask: Any, tiny_model_dir: Path) -> None:
+    model = pairloom.load(tiny_model_dir)
+    answer = ask("chat", tiny_model_dir, "--beam", "1", stdin=b"abc\n\ndag\n/undo\n/quit\nfeb\n")
+    expected = list(model.generate(["abc", "dag"], beam=1, no_repeat_ngram=3))
+    assert (answer.code, answer.out.splitlines()) == (0, expected)
+    assert "taken back" in answer.err
+    assert "you>" not in answer.out
+
+
+def test_beam_sample_history_and_save(ask: Any, tiny_model_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "talk.tsv"
+    words = f"abc\n/beam 4\nabc\n/sample 0.5\nabc\n/again\n/history\n/save {file}\n/save {file}\n/attention\n"
+    answer = ask("chat", tiny_model_dir, stdin=words.encode())
+    lines = answer.out.splitlines()
+    model = pairloom.load(tiny_model_dir)
+    assert lines[1] == model.generate(["abc"], beam=4, no_repeat_ngram=3)[0]
+    history = lines[4:10]
+    assert [line.split("\t")[0] for line in history] == ["you", "model"] * 3
+    assert file.read_text("utf-8").splitlines() == history
+    assert "from now on: beam 4" in answer.err
+    assert "temperature 0.5" in answer.err
+    assert "is there already" in answer.err
+    assert "a  b  c  </s>" in answer.out  # the attention's columns
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("/bem 3", "no command is called /bem"),
+        ("/beam x", "'x' is no number"),
+        ("/beam 0", "beam"),
+        ("/sample -1", "temperature"),
+        ("/save", "where to?"),
+        ("/attention", "nothing was said yet"),
+        ("/undo", "nothing was said yet"),
+        ("/help", "/attention"),
+    ],
+)
+def test_what_is_wrong_ends_no_conversation(ask: Any, tiny_model_dir: Path, line: str, words: str) -> None:
+    answer = ask("chat", tiny_model_dir, "--beam", "1", stdin=f"{line}\nabc\n".encode())
+    assert words in answer.err
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) == 1
+
+
+def test_wrong_settings_are_said_before_the_first_line(ask: Any, tiny_model_dir: Path) -> None:
+    answer = ask("chat", tiny_model_dir, "--temperature", "0.5", stdin=b"abc\n")
+    assert (answer.code, answer.out) == (2, "")
+    assert "Add sample=true" in answer.err
+
+
+def test_the_conversation_is_read_by_who_has_learnt_to(talker: Model, tiny_model_dir: Path) -> None:
+    assert reads_turns(talker.folder.source)
+    one = Conversation(talker, {"beam": 1})
+    list(one.reply("abc"))
+    said = one.lines[1][1]
+    assert one.source("dag") == f"abc {TURN} {said} {TURN} dag"
+    assert Conversation(talker, turns=1, lines=list(one.lines)).source("dag") == "dag"
+    other = Conversation(pairloom.load(tiny_model_dir), lines=list(one.lines))
+    assert other.source("dag") == "dag"
+
+
+def test_a_seed_repeats_a_conversation_and_without_one_replies_differ(talker: Model) -> None:
+    def replies(seed: dict[str, int]) -> list[str]:
+        one = Conversation(talker, {"temperature": 2.0, "sample": True, "top_p": 1.0, **seed})
+        return ["".join(one.reply("abcdefg")) for _ in range(6)]
+
+    assert replies({"seed": 3}) == replies({"seed": 3})
+    assert len(set(replies({}))) > 1
+
+
+def test_replies_do_not_run_in_circles(tiny_model_dir: Path) -> None:
+    model = pairloom.load(tiny_model_dir)
+    assert "no_repeat_ngram" not in model.folder.generation
+    reply = "".join(Conversation(model, {"beam": 1}).reply("aaaaaaaaaaaaaaaaaaaa"))
+    grams = [reply[place : place + 3] for place in range(len(reply) - 2)]
+    assert len(grams) == len(set(grams))
+
+
+def test_a_long_conversation_forgets_its_beginning(talker: Model) -> None:
+    side = talker.folder.settings.source
+    lines = [f"{'abcdefgh' * 10}" for _ in range(20)]
+    source = as_source(lines, talker.folder.source, side.max_tokens)
+    assert 1 < len(talker.folder.source.encode(source)) <= side.max_tokens
+    assert source.count(TURN) < 19
+    assert as_source([f"a {TURN} b"], talker.folder.source, 100) == "a b"  # the mark is ours, not the user's
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_in_a_terminal(tiny_model_dir: Path) -> None:
+    """With a prompt, and until Ctrl-D."""
+    import pty
+    import subprocess
+    import threading
+
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pairloom", "chat", str(tiny_model_dir), "--beam", "1"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+    )
+    os.close(follower)
+    heard: list[bytes] = []
+
+    def listen() -> None:
+        try:
+            while part := os.read(leader, 1000):
+                heard.append(part)
+                if b"you> " in b"".join(heard) and len(said) < 2:
+                    word = b"abc\n" if not said else b"\x04"
+                    if b"".join(heard).count(b"you> ") > len(said):
+                        said.append(word)
+                        os.write(leader, word)
+        except OSError:  # the other end has closed
+            pass
+
+    said: list[bytes] = []
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    assert process.wait(60) == 0
+    thread.join(5)
+    os.close(leader)
+    model = pairloom.load(tiny_model_dir)
+    text = b"".join(heard).decode()
+    assert model.generate(["abc"], beam=1, no_repeat_ngram=3)[0] in text.replace("\r", "").split("\n")
+    assert text.count("you> ") == 2
