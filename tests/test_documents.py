@@ -84,3 +84,9 @@ def test_the_results_are_those_of_the_files() -> None:
         [sys.executable, str(ROOT / "benchmarks" / "report.py"), "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_said_of_reliability_is_that_of_the_files() -> None:
+    script = ROOT / "benchmarks" / "reliability" / "report.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -117,6 +117,16 @@ def test_a_large_vocabulary_goes_through_blocks() -> None:
             assert_same(engine.generate(asked, search), generate(model, asked, settings=search))
 
 
+def test_a_model_that_computes_nan_still_gives_outputs() -> None:
+    model = build("attention", {})
+    model.output_bias.data[:] = np.nan  # type: ignore[operator]
+    engine = engine_of("attention", model)
+    for settings in SEARCHES:
+        for outputs in engine.generate(sources(5), settings):
+            assert outputs
+            assert all(0 < token < SIZE for one in outputs for token in one.tokens)
+
+
 @pytest.mark.parametrize("size", [4, 5, 30, 1023, 1024, 1025, 1092, 8000])
 def test_the_order_of_a_vocabulary_holds_every_token_once(size: int) -> None:
     layout = Layout(size)

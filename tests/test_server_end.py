@@ -16,6 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
+from pairloom.server.run import listen
+from pairloom.server.settings import server_settings
+
 
 class Served:
     """A process, and what it has said."""
@@ -89,6 +92,12 @@ def test_it_listens_on_this_machine_only_and_takes_its_key_from_the_environment(
     finally:
         one.process.send_signal(signal.SIGTERM)
         assert one.ended() == 0
+
+
+def test_answers_are_not_held_back() -> None:
+    """asyncio switches Nagle's algorithm off only for sockets that are named as TCP; else an answer waits for 40 ms."""
+    with listen(server_settings({"port": 0})) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_an_address_in_use_is_said_in_a_sentence(ask: Any, tiny_model_dir: Path) -> None:

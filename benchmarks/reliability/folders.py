@@ -1,6 +1,6 @@
 """Ten thousand model folders of strangers who mean harm: does any of them run code, open what is outside, or crash?
 
-    python benchmarks/reliability/folders.py --work DIR [--count 10000] [--seed 1]
+    python benchmarks/reliability/folders.py --work DIR [--count 10000] [--workers 1] [--minutes M]
 
 Each folder is a sound one with one or two changes (see mutators.py), sealed anew so that the manifest fits, three times
 of four. It is then shown, and asked for answers by every engine, and for its attention, through the command line, in a
@@ -23,6 +23,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -238,66 +239,114 @@ def findings(found: dict[str, Any]) -> list[str]:
     return problems + found["events"]
 
 
+@dataclass
+class Tally:
+    """What one worker has seen so far; kept on the disk, so that a trial can go on after a pause."""
+
+    next: int
+    folders: int = 0
+    again: int = 0
+    answered: int = 0
+    slowest: float = 0.0
+    largest: float = 0.0
+    seconds: float = 0.0
+    mutations: dict[str, int] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+
+
+def work_on(number: int, place: Path, bases: list[Path], lines: Path, tally: Tally) -> None:
+    """Folder `number`: made, asked, judged."""
+    folder, canary = place / "model", place / "canary"
+    dice = random.Random(number)
+    names, done = mutated(bases, folder, dice)
+    found = ask(folder, lines, number)
+    if findings(found) and all(map(TIMED.search, findings(found))):
+        tally.again, found = tally.again + 1, ask(folder, lines, number)  # was the machine halted, or is it the folder?
+    problems = findings(found) + ([f"the canary {canary} was made"] if canary.exists() else [])
+    tally.folders += 1
+    tally.answered += found.get("codes", [4, 4])[1] == 0
+    tally.slowest = max(tally.slowest, *found.get("seconds", [0.0]))
+    tally.largest = max(tally.largest, found.get("megabytes", 0.0))
+    for name in names:
+        tally.mutations[name] = tally.mutations.get(name, 0) + 1
+    if problems:
+        tally.findings.append(f"{number}: {done}: {', '.join(problems)[:600]}")
+        print(tally.findings[-1], flush=True)
+
+
+def worker(which: int, given: argparse.Namespace, bases: list[Path], lines: Path) -> None:
+    """Every folder whose number leaves `which` when divided by the number of workers."""
+    place = given.work / f"stranger-{which}"
+    place.mkdir(exist_ok=True)
+    kept, began = place / "tally.json", time.monotonic()
+    tally = Tally(**json.loads(kept.read_text("utf-8"))) if kept.exists() else Tally(which)
+    before = tally.seconds
+    while tally.next < given.count and time.monotonic() - began < 60 * given.minutes:
+        work_on(tally.next, place, bases, lines, tally)
+        tally.next += given.workers
+        tally.seconds = before + time.monotonic() - began
+        if tally.folders % 100 == 0:
+            kept.write_text(json.dumps(vars(tally)), "utf-8")
+    kept.write_text(json.dumps(vars(tally)), "utf-8")
+
+
 def main() -> None:
-    """Makes folders, asks them, counts."""
+    """Starts the workers, which go on where they were, and adds up what they have found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="a folder for the trial; what it has is gone on with")
     parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=1000, help="no longer than this")
     parser.add_argument("--only", type=int, help="this one alone, and what it says")
     given = parser.parse_args()
-    work = given.work.resolve()
+    given.work = work = given.work.resolve()
     os.environ |= {"NO_COLOR": "1", "TERM": "dumb"}
     common.warm_up()
     work.mkdir(parents=True, exist_ok=True)
     bases = [work / "sound" / name for name in ("rnn", "attention", "features", "transformer", "hybrid")]
-    if not all((base / "MANIFEST.sha256").exists() for base in bases):
+    if not all((base / "engine" / "MANIFEST.sha256").exists() for base in bases):
         bases = base_folders(work)
     lines = work / "lines.txt"
     lines.write_text("".join(f"{text}\n" for text in TEXTS), "utf-8")
-    folder, canary = work / "stranger" / "model", work / "stranger" / "canary"
-    canary.unlink(missing_ok=True)
-    counts, outcomes, bad = Counter[str](), Counter[str](), list[str]()
-    slowest, largest, again, done_of, began = 0.0, 0.0, 0, 0, time.monotonic()
     for base in bases:
         asked_once(base.resolve(), lines)
     for base in bases:  # the hook itself must be content with a sound folder
         found = ask(base.resolve(), lines, 0)
         used = f"{max(found['seconds']):.2f} s, {found['megabytes']:.0f} MB"
-        print(f"sound {base.name}: {findings(found)}, {used}, {found['codes']}")
-    for number in range(given.count) if given.only is None else [given.only]:
-        if time.monotonic() - began > 60 * given.minutes:
-            break
-        dice = random.Random(given.seed * 1_000_003 + number)
-        names, done = mutated(bases, folder, dice)
-        found = ask(folder, lines, number)
-        while all(map(TIMED.search, findings(found))) and findings(found) and again < 20:
-            again, found = again + 1, ask(folder, lines, number)  # was the machine halted, or is it the folder?
-        problems = findings(found) + ([f"the canary {canary} was made"] if canary.exists() else [])
-        counts.update(names)
-        done_of += 1
-        outcomes["answered" if found.get("codes", [4])[1] == 0 else "refused"] += 1
-        slowest, largest = max(slowest, *found.get("seconds", [0.0])), max(largest, found.get("megabytes", 0.0))
-        if problems:
-            bad.append(f"{number}: {done}: {', '.join(problems)[:600]}")
-            print(bad[-1], flush=True)
-        if given.only is not None:
-            print(json.dumps(found, indent=1))
-            return
-        if number % 500 == 499:
-            print(f"{number + 1}: {dict(outcomes)}, {slowest:.2f} s, {largest:.0f} MB, {len(bad)} findings", flush=True)
+        print(f"sound {base.name}: {findings(found)}, {used}, {found['codes']}", flush=True)
+    if given.only is not None:
+        place = work / "only"
+        place.mkdir(exist_ok=True)
+        print(mutated(bases, place / "model", random.Random(given.only)))
+        print(json.dumps(ask(place / "model", lines, given.only), indent=1))
+        return
+    children = []
+    for which in range(given.workers):
+        pid = os.fork()
+        if not pid:
+            worker(which, given, bases, lines)
+            os._exit(0)
+        children.append(pid)
+    for pid in children:
+        common.wait(pid)
+    tallies = [Tally(**json.loads(path.read_text("utf-8"))) for path in sorted(work.glob("stranger-*/tally.json"))]
+    total = sum(tally.folders for tally in tallies)
+    answered, mutations = sum(tally.answered for tally in tallies), Counter[str]()
+    for tally in tallies:
+        mutations.update(tally.mutations)
     facts = {
-        "folders": done_of,
-        "outcomes": dict(outcomes),
-        "mutations": dict(counts.most_common()),
-        "asked_again_for_time": again,
-        "findings": bad,
-        "slowest_seconds": round(slowest, 2),
-        "largest_megabytes_over_base": round(largest),
-        "minutes": round((time.monotonic() - began) / 60, 1),
+        "folders": total,
+        "outcomes": {"answered": answered, "refused": total - answered},
+        "mutations": dict(mutations.most_common()),
+        "asked_again_for_time": sum(tally.again for tally in tallies),
+        "findings": [finding for tally in tallies for finding in tally.findings],
+        "slowest_seconds": round(max(tally.slowest for tally in tallies), 2),
+        "largest_megabytes_over_base": round(max(tally.largest for tally in tallies)),
+        "minutes": round(max(tally.seconds for tally in tallies) / 60, 1),
     }
-    common.keep("folders", f"python benchmarks/reliability/folders.py --count {given.count} --seed {given.seed}", facts)
+    common.keep(
+        "folders", f"python benchmarks/reliability/folders.py --count {given.count} --workers {given.workers}", facts
+    )
 
 
 if __name__ == "__main__":

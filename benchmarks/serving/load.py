@@ -177,7 +177,7 @@ def main() -> None:
         keep(f"throughput-{given.precision}", result)
         return
     capacity = result["saturation"]["one text a request"]
-    result |= loads(server, given.model, options, texts, expected, capacity, given)
+    result |= loads(server, given.model, model.settings().beam, options, texts, expected, capacity, given)
     print(json.dumps(result, indent=2))
     keep("load", result)
 
@@ -221,6 +221,7 @@ def latency(server: Process, model: pairloom.Model, texts: list[str]) -> dict[st
 def loads(
     server: Process,
     path: Path,
+    width: int,
     options: list[str],
     texts: list[str],
     expected: Expected,
@@ -233,7 +234,6 @@ def loads(
     server.end()
     # What may wait is as much as is done within half of that time: with the batches under way, an answer then takes
     # at most about as long again.
-    width = pairloom.load(path, threads=1).settings().beam
     lengths = statistics.mean(len(text.split()) * 1.3 + 1 for text in texts)
     bound = max(1000, round(capacity * lengths * width * p99 / 2))
     server = Process(path, *options, "--queue-tokens", str(bound))

