@@ -14,6 +14,7 @@ from statistics import mean
 from typing import Any
 
 from answering_section import answering_section
+from report_speed import limits_section, training_section
 from works import LANGUAGES, ON_THE_FRONT, WORKS, Work
 
 ROOT = Path(__file__).parent.parent
@@ -141,6 +142,9 @@ def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
         parts.append(answering_section(json.loads(answering.read_text("utf-8"))))
     if speed is not None:
         parts.append(speed_section(speed))
+    for name, section_of in (("training", training_section), ("limits", limits_section)):
+        if (RESULTS / f"{name}.json").exists():
+            parts.append(section_of(json.loads((RESULTS / f"{name}.json").read_text("utf-8"))))
     return "\n".join(parts)
 
 

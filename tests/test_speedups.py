@@ -10,7 +10,11 @@ from torch.nn import functional
 
 from pairloom.learning.allocator import keep_freed_memory
 from pairloom.learning.loss import smoothed_cross_entropy
+from pairloom.models.attention import AttentionModel
+from pairloom.models.attention_settings import AttentionSettings, Kind
 from pairloom.models.dropout import Dropout
+from pairloom.models.fed import _Steps
+from pairloom.models.protocol import State
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -62,3 +66,49 @@ def test_dropout_hands_the_gradient_to_what_was_kept() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc only")
 def test_malloc_is_told_to_keep_its_memory() -> None:
     assert isinstance(keep_freed_memory(), bool)
+
+
+@pytest.mark.parametrize("attention", ["scaled_dot", "dot", "general"])
+def test_input_feeding_as_one_function_is_input_feeding_step_by_step(attention: Kind) -> None:
+    torch.manual_seed(0)
+    settings = AttentionSettings(
+        embedding=6, encoder_hidden=4, hidden=8, dropout=0.0, input_feeding=True, attention=attention
+    )
+    model = AttentionModel(settings, 20, 20).double().train()
+    source, mask = torch.randint(4, 20, (3, 5)), torch.ones(3, 5, dtype=torch.bool)
+    mask[1, 3:] = False
+    tokens, weights = torch.randint(4, 20, (3, 7)), torch.randn(3, 7, 20, dtype=torch.float64)
+
+    def run(parts: list[int]) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """One call of `decode` for each part of the target; of one token it steps, of more it is one function."""
+        model.zero_grad()
+        memory = model.encode(source, mask)
+        state: State = model.start(memory)
+        hidden, seen = [], []
+        for part in torch.split(tokens, parts, dim=1):
+            step = model.decode(part, memory, state, attention=True)
+            state = step.state
+            hidden.append(step.hidden)
+            assert step.attention is not None
+            seen.append(step.attention)
+        logits = model.logits(torch.cat(hidden, dim=1))
+        torch.autograd.backward((logits * weights).sum())
+        return logits.detach(), torch.cat(seen, dim=1), [p.grad for p in model.parameters() if p.grad is not None]
+
+    expected = run([1] * 7)
+    for parts in ([7], [2, 5]):
+        torch.testing.assert_close(run(parts), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_input_feeding_as_one_function_has_the_gradient_of_its_dropout() -> None:
+    torch.manual_seed(0)
+    steps, rows, words, size, fed = 3, 2, 4, 3, 2
+    shapes = [
+        (steps, rows, 4 * size), (4 * size, fed + size), (fed, 2 * size), (fed,), (rows, words, size),
+        (rows, words, size), (rows, fed), (rows, size), (rows, size),
+    ]  # fmt: skip
+    learned = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    closed = torch.zeros(rows, words, dtype=torch.float64)
+    closed[0, 2:] = -torch.inf
+    kept = [torch.randint(0, 2, (steps, rows, width)).double() for width in (size, fed)]
+    assert torch.autograd.gradcheck(lambda *given: _Steps.apply(*given, closed, *kept, 0.5, 1.4)[:3], learned)  # type: ignore[no-untyped-call]

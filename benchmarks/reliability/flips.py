@@ -75,7 +75,7 @@ def harmed_model(folder: Path, path: Path) -> str:
             if path.name not in str(error) and path.name != "MANIFEST.sha256":
                 return f"the file is not named: {error}"
         else:
-            if load is not load_folder or path.name in ("model.safetensors", "MANIFEST.sha256"):
+            if load is not load_folder or path.relative_to(folder).name == str(path.relative_to(folder)):
                 return "it was not found"
     return ""
 

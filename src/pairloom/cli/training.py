@@ -67,6 +67,9 @@ def _add_texts(group: argparse._ArgumentGroup) -> None:
 def _add_model(group: argparse._ArgumentGroup) -> None:
     text = "attention (LSTM; the default), rnn (fixed context vector), transformer, or hybrid (of the two)"
     group.add_argument("--model", choices=KINDS, metavar="KIND", dest="settings.kind", help=text)
+    sizes = ("auto", "small", "medium", "large")
+    text = "auto: what suits the data and, with a budget in minutes, what this machine can train in them (measured)"
+    group.add_argument("--size", choices=sizes, metavar="SIZE", dest="settings.size", help=text)
     text = "embeddings start from these .vec files: one for both sides, or source and target"
     group.add_argument("--vectors", nargs="+", metavar="FILE", dest="settings.vectors", help=text)
     text = "of the initial weights, the dropout and the order of batches (1)"

@@ -67,6 +67,17 @@ def read_facts(path: Path) -> EngineFacts:
         raise FolderError(f"{place} is not valid:", explain(error)) from None
 
 
+def check_engine(path: Path, most: int) -> None:
+    """Raises FolderError where the files in `engine/` are not those that were written; arrays of more than `most` bytes
+    are not looked at. No engine is none to find fault with."""
+    place = path / "engine"
+    if not place.is_symlink() and not place.is_dir():
+        return
+    arrays = place / INT8
+    names = ("engine.json", INT8) if not arrays.is_file() or arrays.stat().st_size <= most else ("engine.json",)
+    check_files(place, names, names, {INT8: most})
+
+
 def chosen_precision(path: Path, asked: Precision | Literal["auto"]) -> Precision:
     """`asked`, or for auto the default of the folder's engine; float32 where there is no engine."""
     if asked != "auto":

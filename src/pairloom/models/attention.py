@@ -39,6 +39,7 @@ from pairloom.errors import UsageError
 from pairloom.models.attention_settings import AttentionSettings
 from pairloom.models.copying import CopyGate, mix, pack, unpack
 from pairloom.models.dropout import Dropout
+from pairloom.models.fed import run_fed
 from pairloom.models.looking import (
     FedLSTMState,
     FedState,
@@ -201,6 +202,8 @@ class AttentionModel(Model):
         s = self.settings
         if s.attention == "additive":
             outputs, hidden, looks, after = self._ask_then_step(embedded, memory, state)
+        elif s.input_feeding and tokens.shape[1] > 1 and self._is_usual(tokens.device):
+            outputs, hidden, looks, after = self._step_then_ask_fused(embedded, memory, state)
         elif s.input_feeding:
             outputs, hidden, looks, after = self._step_then_ask(embedded, memory, state)
         else:
@@ -272,6 +275,32 @@ class AttentionModel(Model):
         looks = in_turn.looks()
         after = next_state(state, steps.state(layers), fed, looks.coverage)
         return Seen(torch.stack(outputs, dim=1), torch.stack(combined, dim=1), looks, after)
+
+    def _is_usual(self, device: torch.device) -> bool:
+        """Whether `run_fed` knows these settings."""
+        s = self.settings
+        simple = s.cell == "lstm" and s.decoder_layers == 1 and s.readout == "luong" and device.type == "cpu"
+        return simple and isinstance(self.attend, DotScores) and not (s.coverage or s.copying)
+
+    def _step_then_ask_fused(self, embedded: Tensor, memory: AttentionMemory, state: RecurrentState) -> Seen:
+        """The same as `_step_then_ask`, written out with its gradient."""
+        assert isinstance(state, FedLSTMState)
+        assert isinstance(self.attend, DotScores)
+        into, recurrent, *biases = self.decoder.all_weights[0]
+        size = embedded.shape[2]
+        ahead = functional.linear(embedded.transpose(0, 1), into[:, :size], biases[0] + biases[1])
+        combined, hidden, cell, outputs, weights, context = run_fed(
+            ahead,
+            torch.cat([into[:, size:], recurrent], dim=1),
+            (self.combine.weight, self.combine.bias),
+            (memory.keys, memory.values, memory.mask),
+            (state.fed, state.hidden[:, 0], state.cell[:, 0]),
+            self.attend.scale,
+            self.dropout.p if self.training else 0.0,
+        )
+        after = LSTMState(hidden.unsqueeze(1), cell.unsqueeze(1))
+        looks = Looks(weights.unsqueeze(1), context, covered=None, coverage=None)
+        return Seen(outputs, combined, looks, next_state(state, after, combined[:, -1], None))
 
     def _in_turn(self, memory: AttentionMemory, state: RecurrentState) -> InTurn:
         coverage = coverage_of(state, memory.mask.shape[1]) if self.settings.coverage else None

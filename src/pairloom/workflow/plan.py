@@ -46,6 +46,15 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
 }
 """kind → amount of data → settings of the model: few or many pairs of short symbols, or running text."""
 
+LADDER: tuple[str, ...] = ("small", "medium", "large")
+"""The sizes by the names that a user can say; the sizes alone, for dropout and feeding follow the amount of data."""
+
+USUAL = {"few": "small", "many": "medium", "text": "large"}
+"""amount of data → the size that suits it, with enough time."""
+
+SIZED = {"embedding", "encoder_hidden", "hidden", "layers", "size", "feed_forward", "heads"}
+"""Settings of a model that are its size."""
+
 RATES: dict[str, dict[str, Any]] = {
     "few": {"batch_tokens": 600, "select": "exact", "most_epochs": 40},
     "many": {"batch_tokens": 2000, "select": "exact"},
@@ -71,20 +80,30 @@ class Plan:
     """What will be trained, and how."""
 
     kind: str
+    size: str  # one of `LADDER`
     model: dict[str, Any]  # the model's settings, complete
     training: TrainingSettings
     summary: str  # of the model's settings, for people
     reason: str  # for people
 
 
-def make_plan(settings: RunSettings, target_unit: Unit, pairs: int, device: torch.device) -> Plan:
-    """Sizes and rates from the kind of symbols and the number of pairs; then what the user set otherwise."""
+def make_plan(
+    settings: RunSettings, target_unit: Unit, pairs: int, device: torch.device, size: str | None = None
+) -> Plan:
+    """Sizes and rates from the kind of symbols and the number of pairs; then what the user set otherwise.
+
+    `size`: another one of `LADDER` than the usual.
+    """
     if settings.kind not in SETTINGS:
         raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(SETTINGS)}")
     amount = ("few" if pairs < 20_000 else "many") if target_unit in SYMBOLS else "text"
-    size, rates = SIZES[settings.kind][amount], {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
+    usual, rates = SIZES[settings.kind][amount], {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
+    chosen = size or USUAL[amount]
+    other = SIZES[settings.kind][next(name for name, one in USUAL.items() if one == chosen)]
     try:
-        model = SETTINGS[settings.kind].model_validate({**size, **settings.model})
+        model = SETTINGS[settings.kind].model_validate(
+            {**usual, **{name: value for name, value in other.items() if name in SIZED}, **settings.model}
+        )
         training = TrainingSettings.model_validate(
             {
                 **rates,
@@ -96,7 +115,8 @@ def make_plan(settings: RunSettings, target_unit: Unit, pairs: int, device: torc
         )
     except ValidationError as error:
         raise UsageError("\n  ".join(["these settings are not valid:", *explain(error)])) from None
-    return Plan(settings.kind, model.model_dump(), training, model.summary(), REASONS[amount])
+    reason = REASONS[amount] if chosen == USUAL[amount] else f"{chosen} instead of {USUAL[amount]}, which is usual"
+    return Plan(settings.kind, chosen, model.model_dump(), training, model.summary(), reason)
 
 
 def _budget(settings: RunSettings) -> dict[str, Any]:

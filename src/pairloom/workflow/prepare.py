@@ -24,6 +24,7 @@ from pairloom.text.units import UnitChoice, choose_units
 from pairloom.version import __version__
 from pairloom.workflow.plan import Plan, choose_device, make_plan
 from pairloom.workflow.settings import RunSettings
+from pairloom.workflow.sizing import Sizing, fit, recorded
 from pairloom.workflow.start import fit_vectors
 
 SAMPLED_PAIRS = 1_000_000
@@ -44,6 +45,7 @@ class Prepared:
     development: Corpus
     development_pairs: list[tuple[str, str]]
     plan: Plan
+    sizing: Sizing | None  # what was measured of this machine, now or in an earlier sitting
     device: torch.device
     lines: tuple[str, ...]  # what was found and chosen, for people
 
@@ -134,15 +136,37 @@ def prepare(settings: RunSettings, data: Data, out: Path, *, begun: bool = False
     train = _corpus(out / "corpus" / "train", (p[:2] for p in data.training()), source, target, folder, fingerprint)
     development = _corpus(out / "corpus" / "dev", iter(development_pairs), source, target, folder, fingerprint)
     device = choose_device(settings.device)
-    plan = make_plan(fit_vectors(settings, choice.joint), choice.target_unit, len(train), device)
+    plan, sizing = _plan(settings, choice, folder, (train, development), device, out, begun)
     folder = folder.model_copy(update={"model": plan.model})
     if not is_model(out):
         write_json(out / "config.json", folder.model_dump(by_alias=True))
     leak = _leak(sample, development_pairs) if data.dev else 0
     lines = _lines(data, held_out, choice, folder, train, development, plan, leak)
+    if sizing is not None:
+        lines = (*lines, *sizing.lines(plan))
     if settings.origin:
         lines = (f"{settings.origin}: {', '.join(settings.decided)}", *lines)
-    return Prepared(folder, source, target, train, development, development_pairs, plan, device, lines)
+    return Prepared(folder, source, target, train, development, development_pairs, plan, sizing, device, lines)
+
+
+def _plan(
+    settings: RunSettings,
+    choice: UnitChoice,
+    folder: FolderSettings,
+    corpora: tuple[Corpus, Corpus],
+    device: torch.device,
+    out: Path,
+    begun: bool,
+) -> tuple[Plan, Sizing | None]:
+    """What to train: as recorded where a run goes on, else of a size that this machine can train in the time given."""
+
+    def make(size: str | None) -> Plan:
+        return make_plan(fit_vectors(settings, choice.joint), choice.target_unit, len(corpora[0]), device, size)
+
+    before = recorded(out)
+    if begun or before is not None:
+        return make(settings.size or (before.size if before else None)), before
+    return fit(settings, make, folder, corpora, device)
 
 
 def _units(settings: RunSettings, sample: list[tuple[str, str]]) -> UnitChoice:

@@ -45,6 +45,7 @@ from pairloom.workflow.engine import JUDGED, judge
 from pairloom.workflow.log import LOG, RunLog, read_log
 from pairloom.workflow.prepare import Data, Prepared, StopAskedError, open_data, prepare
 from pairloom.workflow.settings import RunSettings
+from pairloom.workflow.sizing import recorded
 from pairloom.workflow.start import start_from_vectors, vectors_digest
 
 WRITTEN = (*SEALED, MANIFEST)
@@ -69,8 +70,10 @@ def run(
     with locked(out):
         if fresh:
             clear(out)
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        before = recorded(out)
+        threads = settings.threads or (before.threads if before is not None else None)
+        if threads:
+            torch.set_num_threads(threads)
         try:
             data = open_data(settings, stop)
         except StopAskedError:
@@ -91,6 +94,11 @@ def run(
         except StopAskedError:
             yield ev.Interrupted(NOTHING_LOST)
             return
+        if prepared.sizing is not None:
+            record |= {"sizing": prepared.sizing.as_json()}
+            if before is None:
+                record["machine"] = machine()
+                write_json(out / "training.json", record)
         if facts:  # all that is missing is the score
             yield ev.Prepared((*prepared.lines, *notes), facts, int(facts["result"]["step"]))
             yield from _conclude(out, prepared, facts)

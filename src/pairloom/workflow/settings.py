@@ -22,6 +22,9 @@ class RunSettings(BaseModel):
     dev_share: float = Field(0.05, gt=0, lt=1, description="share of the sources in that slice, at most 2,000 pairs")
     split_seed: int = Field(1, ge=0, lt=2**31, description="of which sources are in that slice, and of nothing else")
     kind: str = Field("attention", description="the kind of model")
+    size: Literal["small", "medium", "large"] | None = Field(
+        None, description="of the model; None or auto: what suits the data and, with a budget in minutes, this machine"
+    )
 
     minutes: float | None = Field(None, gt=0, description="budget of time; 10 minutes if no budget is given")
     epochs: int | None = Field(None, ge=1, description="budget of passes over the pairs")
@@ -58,6 +61,11 @@ class RunSettings(BaseModel):
     task: str | None = Field(None, max_length=100, description="the recipe of a task that was asked for")
     recipe: str | None = Field(None, max_length=1000, description="another recipe that was asked for")
     decided: tuple[str, ...] = Field((), description="what the recipe has decided, for people")
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _auto_is_none(cls, given: Any) -> Any:
+        return None if given == "auto" else given
 
     @field_validator("columns", mode="before")
     @classmethod

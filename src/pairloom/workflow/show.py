@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairloom.decoding.choice import has_runtime
+from pairloom.engine.stored import check_engine
 from pairloom.errors import FolderError
 from pairloom.folder import (
     SEALED,
@@ -147,6 +148,7 @@ def describe(path: str | Path) -> Description:
     if finished:
         whole = size_of_weights(path) <= HASHED
         check_files(path, SEALED if whole else [name for name in SEALED if name != WEIGHTS])
+        check_engine(path, HASHED)
     last: dict[str, Any] = {}
     validations: deque[tuple[float, float]] = deque(maxlen=MOST_VALIDATIONS)
     for row in rows_of(path / LOG):

@@ -1,0 +1,69 @@
+"""The parts of docs/RESULTS.md that tell how fast training is: beside other toolkits, and beside what is possible."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def training_section(found: dict[str, Any]) -> str:
+    """From results/training.json."""
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    lines = [
+        "## Speed of training beside other toolkits",
+        "",
+        "`python benchmarks/training.py`: the same tokens, sizes and number of sentences in a batch, each system in a "
+        "process of its own, in turn, round after round; medians of the rounds. The ratio is ours to theirs, also a "
+        f"median. {versions}. The peers compute in float32, as they do unless told otherwise; pairloom in "
+        "bfloat16 where the processor multiplies it, its default.",
+        "",
+    ]
+    for work in found["works"].values():
+        others = f"; others took up to {work['others']:.0%} of the processor" if work["others"] > 0.1 else ""
+        threads = "1 thread" if work["threads"] == 1 else f"{work['threads']} threads"
+        lines += [
+            f"{work['what']}; {work['rounds']} rounds, {threads}{others}:",
+            "",
+            f"| system | parameters | {work['unit']}, median | least to most | ours / theirs |",
+            "|---|---|---|---|---|",
+            *(_row(row) for row in work["rows"]),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _row(row: dict[str, Any]) -> str:
+    parameters = f"{row['parameters']:,}" if row["parameters"] else ""
+    ratio = "" if row["ratio"] == 1 else f"{row['ratio']:.2f}"
+    return f"| {row['system']} | {parameters} | {row['median']:,} | {row['low']:,} to {row['high']:,} | {ratio} |"
+
+
+def limits_section(found: dict[str, Any]) -> str:
+    """From results/limits.json."""
+    names = list(next(iter(found["rates"].values())))
+    units = {"read": "reading, GB/s", "copy": "copying, GB/s"}
+    header = " | ".join(units.get(name, f"{name}, Gop/s") for name in names)
+    lines = [
+        "## What the machine can do, and what of it is reached",
+        "",
+        f"`python benchmarks/limits.py`, {found['processor']}; products of matrices through torch, the best of three "
+        "shapes.",
+        "",
+        f"| threads | {header} |",
+        "|---|" + "---|" * len(names),
+        *(f"| {n} | {' | '.join(f'{rates[name]:,}' for name in names)} |" for n, rates in found["rates"].items()),
+        "",
+        f"Reached with {found['threads']} threads; only products of matrices are counted as work:",
+        "",
+        "| work | tokens/s | million operations a token | Gop/s | share of the rate |",
+        "|---|---|---|---|---|",
+        *(_share(row) for row in found["shares"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _share(row: dict[str, Any]) -> str:
+    return (
+        f"| {row['what']} | {row['tokens_per_second']:,} | {row['million_operations_a_token']} | "
+        f"{row['billion_operations_a_second']} | {row['share']:.0%} of {row['precision']} |"
+    )
