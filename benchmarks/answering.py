@@ -1,13 +1,16 @@
 """How fast pairloom answers, beside CTranslate2 and Hugging Face transformers with the same weights.
 
-    python benchmarks/answering.py --data DATA --attention RUNS/multi30k --transformer RUNS/multi30k-transformer
-        --peers PEERS [--rounds 5] [--threads 2]
+    python benchmarks/answering.py quality --data DATA --attention RUNS/A --transformer RUNS/T --peers PEERS
+    python benchmarks/answering.py speed   --data DATA --attention RUNS/A --transformer RUNS/T --peers PEERS
+
+The first writes texts' BLEU and the memory, which do not mind other work on the machine; the second, five minutes alone
+on it, adds the speed to the same file.
 
 Multi30k test_2016, German to English, text in and text out. The systems are processes of their own, loaded once, and
 answer in turn; a round is every system with every work once. The peers' environments are made below PEERS by
 `peers.py`; they get the weights of the Transformer given, through their own classes. Greedy search and a beam of 5, in
 batches of 64 and a line at a time; tokens a second are target tokens with `</s>`. How many lines a system answers in a
-round is what takes it about two seconds, found out before, and the same in all rounds; BLEU is of all lines.
+round is what takes it about a second, found out before, and the same in all rounds; BLEU is of all lines.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +33,7 @@ from pairloom.workflow.doctor import examine
 
 HERE = Path(__file__).parent
 ANSWERERS = HERE / "answerers"
-SECONDS = 2.0  # that one measurement should take
+SECONDS = 1.0  # that one measurement should take
 RIVAL = "CTranslate2 int8"
 
 
@@ -138,24 +140,30 @@ def running(every: Sequence[System]) -> Iterator[None]:
             system.stop()
 
 
-def first_pass(every: Sequence[System], references: list[str]) -> tuple[dict[str, Any], dict[tuple[str, str], int]]:
-    """Each system with each work once, which warms it up: BLEU and texts, and how many lines a round asks of it."""
-    quality: dict[str, Any] = {system.name: {} for system in every}
+def quality(every: Sequence[System], references: list[str]) -> dict[str, Any]:
+    """System → work → BLEU and texts of all lines, in batches."""
+    found: dict[str, Any] = {system.name: {} for system in every}
+    for name, work in WORKS.items():
+        for system in every if work.batch > 1 else ():
+            texts = system.ask(work="answer", lines=len(references), texts=True, **work._asdict())["texts"]
+            bleu = score(texts, [[text] for text in references], ["bleu"])[0]
+            found[system.name][name] = {"bleu": bleu.value, "texts": texts}
+            say(f"{name}: {system.name} {bleu.value:.2f} BLEU")
+    return found
+
+
+def shares_of(every: Sequence[System], most: int) -> dict[tuple[str, str], int]:
+    """How many lines a round asks of each, after everything has been done once for warmth."""
     shares = {}
     for name, work in WORKS.items():
+        batched = work.batch > 1
         for system in every:
-            count = len(references) if work.batch > 1 else 40
-            if work.batch > 1:  # once before, for a session that is made when it is first needed
-                system.ask(work="answer", lines=64, **work._asdict())
-            found = system.ask(work="answer", lines=count, texts=True, **work._asdict())
-            if work.batch > 1:
-                bleu = score(found["texts"], [[text] for text in references], ["bleu"])[0]
-                quality[system.name][name] = {"bleu": bleu.value, "texts": found["texts"]}
-            wanted = int(count * SECONDS / found["seconds"])
-            most, least, whole = (len(references), 192, 64) if work.batch > 1 else (300, 20, 1)
-            shares[name, system.name] = max(least, min(most, wanted // whole * whole))
-            say(f"{name}: {system.name} {found['tokens'] / found['seconds']:,.0f} tokens/s")
-    return quality, shares
+            count = 64 if batched else 10
+            system.ask(work="answer", lines=count, **work._asdict())
+            seconds = system.ask(work="answer", lines=count, **work._asdict())["seconds"]
+            wanted = int(count * SECONDS / seconds)
+            shares[name, system.name] = max(64, min(most, wanted // 64 * 64)) if batched else max(10, min(300, wanted))
+    return shares
 
 
 def rounds(
@@ -207,6 +215,7 @@ def same_texts(quality: dict[str, Any], one: str, other: str) -> dict[str, int]:
 def main() -> None:
     """Measures, prints, keeps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=("quality", "speed"))
     for name in ("data", "attention", "transformer", "peers"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
@@ -215,44 +224,57 @@ def main() -> None:
         "--torch", nargs="+", default=(), help="what pip is told for the peers, if not the version here"
     )
     given = parser.parse_args()
-    began = time.time()
     test = given.data.resolve() / "multi30k" / "test_2016_flickr.de"
     references = test.with_suffix(".en").read_text("utf-8").splitlines()
+    place = HERE / "results" / "answering.json"
     with tempfile.TemporaryDirectory() as scratch:
         every = systems(given, test, Path(scratch))
-        with running(every):
-            quality, shares = first_pass(every, references)
-            found = rounds(every, given.rounds, shares)
-            facts = {system.name: system.facts for system in every}
-        peaks = memory(every)
+        found = judged(every, references) if given.stage == "quality" else timed(every, given, len(references))
+    before = json.loads(place.read_text("utf-8")) if place.exists() else {}
+    found = before | found
+    place.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+
+def judged(every: Sequence[System], references: list[str]) -> dict[str, Any]:
+    """All that does not depend on what else the machine does: texts, BLEU, memory."""
+    with running(every):
+        said = quality(every, references)
+        facts = {system.name: system.facts for system in every}
+    peaks = memory(every)
     plain = "pairloom Transformer, torch float32"
-    machine = examine()
-    content = {
-        "command": "python benchmarks/answering.py --data DATA --attention RUNS/A --transformer RUNS/T --peers PEERS",
-        "rounds": given.rounds,
-        "threads": given.threads,
-        "seconds": round(time.time() - began),
+    return {
+        "command": "python benchmarks/answering.py speed --data DATA --attention RUNS/A --transformer RUNS/T",
         "lines": len(references),
-        "rival": RIVAL,
-        "processor": machine.processor,
-        "features": list(machine.features),
-        "versions": {name: version for name, version in machine.versions.items() if name in ("torch", "onnxruntime")},
-        "same_texts": {name: same_texts(quality, plain, name) for name in quality if name.split()[1] != "attention,"},
+        "same_texts": {name: same_texts(said, plain, name) for name in said if name.split()[1] != "attention,"},
         "systems": {
             name: {
                 **facts[name],
                 "peak_mb": peaks[name],
-                "bleu": {work: round(one["bleu"], 2) for work, one in quality[name].items()},
+                "bleu": {work: round(one["bleu"], 2) for work, one in said[name].items()},
             }
-            for name in quality
+            for name in said
         },
+    }
+
+
+def timed(every: Sequence[System], given: argparse.Namespace, lines: int) -> dict[str, Any]:
+    """The rounds."""
+    with running(every):
+        shares = shares_of(every, lines)
+        found = rounds(every, given.rounds, shares)
+    machine = examine()
+    return {
+        "rounds": given.rounds,
+        "threads": given.threads,
+        "rival": RIVAL,
+        "processor": machine.processor,
+        "features": list(machine.features),
+        "versions": {name: version for name, version in machine.versions.items() if name in ("torch", "onnxruntime")},
         "works": {
             work: {name: {**summary(values, rows[RIVAL]), "lines": shares[work, name]} for name, values in rows.items()}
             for work, rows in found.items()
         },
     }
-    (HERE / "results" / "answering.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    print(json.dumps(content["works"], indent=1))
 
 
 def say(line: str) -> None:

@@ -11,7 +11,7 @@ def answering_section(found: dict[str, Any]) -> str:
     lines = [
         "## Answering: pairloom beside CTranslate2 and Hugging Face transformers",
         "",
-        f"    {found['command']} --rounds {found['rounds']}",
+        f"    {found['command']} --peers PEERS --rounds {found['rounds']}",
         "",
         f"Multi30k test_2016, German → English, text in, text out; {found['threads']} threads on {found['processor']}; "
         f"every system in a process of its own, in turn, {found['rounds']} rounds. Target tokens a second (`</s>` "

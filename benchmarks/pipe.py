@@ -4,7 +4,8 @@
 
 `pairloom generate DIR` is a process with a pipe at both ends, into which the lines of SOURCES are written again and
 again, and from whose output they are read as they come. Each answer is compared with that of the first time the line
-was asked: a lost, doubled or exchanged line would show. Memory is looked at once a second (Linux).
+was asked: a lost, doubled or exchanged line would show as answers that have next to no word in common with it (in int8
+the company in a batch can change a word). Memory is looked at once a second (Linux).
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ def main() -> None:
     assert process.stdout is not None
     threading.Thread(target=write, args=(process.stdin, lines, given.count), daemon=True).start()
     watched = Watch(process.pid)
-    answers, wrong, first = 0, 0, dict[int, str]()
+    answers, changed, strange, first = 0, 0, 0, dict[int, str]()
     for answer in process.stdout:
         if answers == 0:
             waited = time.monotonic() - began
         place = answers % len(lines)
-        wrong += first.setdefault(place, answer) != answer
+        if first.setdefault(place, answer) != answer:
+            changed += 1
+            strange += shared_words(first[place], answer) < 0.3
         answers += 1
         watched.look(answers)
     seconds = time.monotonic() - began
@@ -56,7 +59,8 @@ def main() -> None:
         "lines": given.count,
         "answers": answers,
         "different_sources": len(lines),
-        "answers_unlike_the_first": wrong,
+        "answers_with_a_changed_word": changed,
+        "answers_of_another_line": strange,
         "seconds": round(seconds, 1),
         "lines_a_second": round(answers / seconds),
         "seconds_to_the_first_answer": round(waited, 2),
@@ -64,6 +68,12 @@ def main() -> None:
     }
     (HERE / "results" / "pipe.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     print(json.dumps(found, indent=2))
+
+
+def shared_words(one: str, other: str) -> float:
+    """The share of the words of both that both have."""
+    ours, theirs = set(one.split()), set(other.split())
+    return len(ours & theirs) / max(1, len(ours | theirs))
 
 
 def write(into: IO[str], lines: list[str], count: int) -> None:

@@ -61,9 +61,9 @@ def smoothed_cross_entropy(
     """The summed loss -Σ truth · log p, a scalar in float32, and its gradient by the logits, (p - truth) / divisor
     [n, V], in their own precision; in between everything is float32.
 
-    The same as torch's `cross_entropy` and its backward pass, in less than a third of their time: those walk through [n, V] nine
-    times and take the exponential twice, this takes it once. log p = score - log Σ exp is got from the largest p of a
-    row, which is never small, so that no logarithm of zero can occur.
+    The same as torch's `cross_entropy` and its backward pass, in less than a third of their time: those walk through
+    [n, V] nine times and take the exponential twice, this takes it once. log p = score - log Σ exp is got from the
+    largest p of a row, which is never small, so that no logarithm of zero can occur.
     """
     share = smoothing / scores.shape[1]
     gradient, total = torch.empty_like(scores), torch.zeros((), device=scores.device)

@@ -99,9 +99,9 @@ class Workers:
             if isinstance(first, Call):
                 return [first.function()]
             return list(self._outputs([job.content for job in batch]))
-        except Exception as error:
+        except BaseException as error:  # a panic of a library in Rust is no Exception, and must end no worker
             if len(batch) == 1:
-                return [error]
+                return [error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")]
             # One text that a model cannot stand must not spoil the answers of others.
             return [answer for job in batch for answer in self._answers([job])]
 
