@@ -109,7 +109,7 @@ def mutated(bases: list[Path], folder: Path, dice: random.Random) -> tuple[list[
     for name in names:
         try:
             done.append(MUTATORS[name][0](folder, dice))
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
             done.append(f"({type(error).__name__})")  # the first change has left nothing to change
     sealed = dice.random() < 0.75 and "manifests" not in names and not any("MANIFEST" in one for one in done)
     if sealed and "terabytes of nothing" not in names:  # hashing terabytes is what the stranger would have to do
