@@ -42,9 +42,12 @@ def test_a_pipe_has_one_reply_for_each_line(ask: Any, tiny_model_dir: Path) -> N
     assert "you>" not in answer.out
 
 
-def test_beam_sample_history_and_save(ask: Any, tiny_model_dir: Path, tmp_path: Path) -> None:
+def test_beam_sample_history_and_save(
+    ask: Any, tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "talk.tsv"
-    words = f"abc\n/beam 4\nabc\n/sample 0.5\nabc\n/again\n/history\n/save {file}\n/save {file}\n/attention\n"
+    words = "abc\n/beam 4\nabc\n/sample 0.5\nabc\n/again\n/history\n/save talk.tsv\n/save talk.tsv\n/attention\n"
     answer = ask("chat", tiny_model_dir, stdin=words.encode())
     lines = answer.out.splitlines()
     model = pairloom.load(tiny_model_dir)
@@ -58,6 +61,19 @@ def test_beam_sample_history_and_save(ask: Any, tiny_model_dir: Path, tmp_path: 
     assert "a  b  c  </s>" in answer.out  # the attention's columns
 
 
+def test_hostile_lines_are_replied_to_one_by_one(ask: Any, tiny_model_dir: Path) -> None:
+    hostile = [
+        b"\xff\xfe\xfd", b"a\0b", b"\xed\xa0\x80x", b"</s>", b"<s> <pad> <unk>", "\u202eabc\u2066".encode(),
+        b"\x1b[2J\x1b]0;x\x07a",
+        ("a" + "\u0301" * 100_000).encode(), b"a" * 1_000_000, "a\u2028b\u0085c".encode(), b"<0x41>", "\u200b".encode(),
+    ]  # fmt: skip
+    words = ("--beam", "1", "--max-length", "8")
+    answer = ask("chat", tiny_model_dir, *words, stdin=b"\n".join([*hostile, b"", b"  ", b"abc"]) + b"\n")
+    assert answer.code == 0
+    assert answer.out.count("\n") == len(hostile) + 1
+    assert not set("\x1b\x07\u202e") & set(answer.out + answer.err)
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -65,7 +81,13 @@ def test_beam_sample_history_and_save(ask: Any, tiny_model_dir: Path, tmp_path: 
         ("/beam x", "'x' is no number"),
         ("/beam 0", "beam"),
         ("/sample -1", "temperature"),
+        ("/sample nan", "temperature"),
+        ("/beam 99999999999999999999", "beam"),
         ("/save", "where to?"),
+        ("/save ../talk.tsv", "without / and dot"),
+        ("/save .profile", "without / and dot"),
+        ("/save a\0b", "null byte"),
+        ("/save " + "x" * 5000, "/save xxx"),
         ("/attention", "nothing was said yet"),
         ("/undo", "nothing was said yet"),
         ("/help", "/attention"),

@@ -33,7 +33,7 @@ def server(shelf: Shelf) -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def model(tiny_model_dir: Path) -> Model:
-    return pairloom.load(tiny_model_dir)
+    return pairloom.load(tiny_model_dir, precision="float32", threads=1)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -361,12 +361,19 @@ def test_work_of_clients_that_went_away_is_not_done(shelf: Shelf) -> None:
         assert 'pairloom_tokens_total{direction="written",model="tiny"} 0.0' in server.http.get("/metrics").text
 
 
-def test_one_text_that_fails_spoils_no_other(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+class Panic(BaseException):
+    """As libraries in Rust raise it."""
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a fault"), Panic("a panic")])
+def test_one_text_that_fails_spoils_no_other(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
     real = Model.outputs
 
     def failing(self: Model, texts: list[str], *rest: object, **settings: object) -> object:
         if "bad" in texts:
-            raise RuntimeError("a fault")
+            raise fault
         return real(self, texts, *rest, **settings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Model, "outputs", failing)

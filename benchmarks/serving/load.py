@@ -156,6 +156,8 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10.0, help="of the double load")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the load at 80%%")
+    parser.add_argument("--rounds", type=int, default=3, help="of the throughput")
+    parser.add_argument("--burst", type=float, default=12.0, help="seconds of each throughput")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--only-throughput", action="store_true", help="without the loads; kept under another name")
     given = parser.parse_args()
@@ -163,14 +165,15 @@ def main() -> None:
     model = pairloom.load(given.model, threads=1, precision=given.precision)
     expected = {output.source: output.text for output in model.outputs(texts)}
     result: dict[str, Any] = {
-        "command": f"python benchmarks/serving/load.py --minutes {given.minutes:g} --seconds {given.seconds:g}",
+        "command": f"python benchmarks/serving/load.py --minutes {given.minutes:g} --seconds {given.seconds:g} "
+        f"--rounds {given.rounds} --burst {given.burst:g} --precision {given.precision}",
         "engine": model.answering()._asdict(),
         "batch": BATCH,
     }
     options = ["--precision", given.precision, "--batch", str(BATCH)]
     server = Process(given.model, *options)
-    result |= throughput(server, given.model, texts, expected, given.precision)
-    result["one at a time"] = latency(server, model, texts[:200])
+    result |= throughput(server, given, texts, expected)
+    result["one at a time"] = latency(server, model, texts[:100])
     print(json.dumps(result, indent=2), flush=True)
     if given.only_throughput:
         server.end()
@@ -182,14 +185,14 @@ def main() -> None:
     keep("load", result)
 
 
-def throughput(server: Process, path: Path, texts: list[str], expected: Expected, precision: str) -> dict[str, Any]:
-    """The command and the server in turn, three times; medians of texts a second."""
+def throughput(server: Process, given: argparse.Namespace, texts: list[str], expected: Expected) -> dict[str, Any]:
+    """The command and the server in turn, some times; medians of texts a second."""
     found: dict[str, list[float]] = {"command": [], "sixteen texts a request": [], "one text a request": []}
     wrong = 0
-    for _ in range(3):
-        found["command"].append(command_rate(path, texts, precision))
+    for _ in range(given.rounds):
+        found["command"].append(command_rate(given.model, texts, given.precision))
         for name, clients, size in (("sixteen texts a request", 16, 16), ("one text a request", 128, 1)):
-            rate, some = asyncio.run(closed(server.port, texts, expected, clients, size, 12))
+            rate, some = asyncio.run(closed(server.port, texts, expected, clients, size, given.burst))
             found[name].append(rate)
             wrong += some
     medians = {name: round(statistics.median(values), 1) for name, values in found.items()}

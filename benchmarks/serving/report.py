@@ -23,7 +23,7 @@ two cores (AMD Zen 4), no GPU, all traffic over 127.0.0.1; so clients take their
 """
 THROUGHPUT = """## Throughput, and one request at a time
 
-Multi30k German → English, beam 5, batches of 32, texts a second: medians of three rounds in turn, the start of the
+Multi30k German → English, beam 5, batches of 32, texts a second: medians of rounds in turn, the start of the
 command taken off. The mark: 85% of `pairloom generate` at the same batch.
 """
 SINGLY = """

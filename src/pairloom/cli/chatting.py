@@ -144,7 +144,8 @@ class Talk:
         from pairloom.pictures import attention_in_terminal
 
         table = seen.by_words()
-        show(attention_in_terminal(table.attention, table.source, table.target, width=width(), color=colours()))
+        picture = attention_in_terminal(table.attention, table.source, table.target, width=width(), color=colours())
+        show(picture, own=True)
 
     def _history(self, _: str) -> None:
         for who, line in self.conversation.lines:
@@ -153,11 +154,16 @@ class Talk:
     def _save(self, rest: str) -> None:
         if not rest:
             raise UsageError("/save FILE: where to?")
-        path = Path(rest)
-        if path.exists():
-            raise UsageError(f"{path} is there already; give another name")
-        write_file(path, self.conversation.transcript().encode("utf-8", "replace"))
-        say(f"saved: {path}")
+        if not is_terminal(sys.stdin) and (Path(rest).name != rest or rest.startswith(".")):
+            # What comes through a pipe may be anybody's text: it does not choose where something is written.
+            raise UsageError(f"/save {rest}: through a pipe only a name in this directory will do, without / and dot")
+        try:
+            if Path(rest).exists():
+                raise UsageError(f"{rest} is there already; give another name")
+            write_file(Path(rest), self.conversation.transcript().encode("utf-8", "replace"))
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise UsageError(f"/save {rest[:80]}: {error}") from None
+        say(f"saved: {rest}")
 
 
 def _number(text: str, kind: Callable[[str], Any], example: str, default: Any) -> Any:
