@@ -65,5 +65,5 @@ def live(shelf: Shelf, **settings: Any) -> Iterator[Live]:
 
 
 def shelf_of(*directories: Path, languages: tuple[str, ...] = ("de:en",)) -> Shelf:
-    """Models as `pairloom serve` opens them."""
-    return open_shelf(list(directories), languages)
+    """Models as `pairloom serve` opens them; in float32, where the company in a batch changes no answer."""
+    return open_shelf(list(directories), languages, precision="float32", threads=1)

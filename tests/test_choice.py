@@ -102,7 +102,7 @@ def test_what_the_fast_engine_cannot_do_torch_does(tiny_model_dir: Path) -> None
     assert generator.answering(DecodingSettings()).engine == "onnx"
     assert generator.answering(DecodingSettings(sample=True, beam=1))[::3] == ("torch", "it draws")
     strict = Generator(folder, engines=Engines(fast, required=True))
-    with pytest.raises(UsageError, match=r"the engine onnx cannot do this \(it draws\): leave --engine out"):
+    with pytest.raises(UsageError, match=r"onnx cannot do this \(it draws\): leave --engine and --precision out"):
         list(strict.generate(["abc"], DecodingSettings(sample=True, beam=1)))
 
 

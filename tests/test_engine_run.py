@@ -63,7 +63,7 @@ def test_all_engines_give_the_same_text(ask: Any, tiny_model_dir: Path) -> None:
     assert ask("score", tiny_model_dir, "x.tsv", "--engine", "onnx").code == 2
     refused = ask("generate", tiny_model_dir, "--engine", "onnx", "--sample", stdin=stdin)
     assert (refused.code, refused.out) == (2, "")
-    assert "the engine onnx cannot do this (sampling): leave --engine out, or choose torch" in refused.err
+    assert "the engine onnx cannot do this (sampling): leave --engine and --precision out" in refused.err
 
 
 def test_answering_needs_no_torch(tiny_model_dir: Path) -> None:

@@ -33,7 +33,7 @@ def server(shelf: Shelf) -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def model(tiny_model_dir: Path) -> Model:
-    return pairloom.load(tiny_model_dir)
+    return pairloom.load(tiny_model_dir, precision="float32", threads=1)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------

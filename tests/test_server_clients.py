@@ -25,7 +25,7 @@ def server(tiny_model_dir: Path) -> Iterator[Live]:
 
 @pytest.fixture(scope="module")
 def model(tiny_model_dir: Path) -> Model:
-    return pairloom.load(tiny_model_dir)
+    return pairloom.load(tiny_model_dir, precision="float32", threads=1)
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,7 @@ class Engines:
         if obstacle is None:
             return Answering("onnx", self.fast.precision, threads)
         if self.required:
-            raise UsageError(f"the engine onnx cannot do this ({obstacle}): leave --engine out, or choose torch")
+            raise UsageError(f"the engine onnx cannot do this ({obstacle}): leave --engine and --precision out")
         return Answering("torch", self.precision, threads, obstacle)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +17,10 @@ from pairloom.decoding.settings import DecodingSettings
 from pairloom.server.meters import Meters
 from pairloom.server.queue import Job, WorkQueue
 from pairloom.server.shelf import Served
+
+BEHIND = 5
+"""How much later than others the workers get a processor: who refuses, or hands on an answer, takes but a moment and
+should not wait for a batch."""
 
 Answer = Any
 """An `Output`, the result of a call, or an exception."""
@@ -84,6 +91,9 @@ class Workers:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _work(self) -> None:
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
         while batch := self._queue.take(self._batch, self._abandon):
             began = time.monotonic()
             answers = self._answers(batch)
