@@ -33,14 +33,15 @@ class Stop:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Catches SIGINT, SIGTERM and SIGHUP within the block, but none that is ignored (`nohup`). Only a main thread can;
-    elsewhere nothing is caught."""
+    """Catches SIGINT, SIGTERM and SIGHUP within the block, but no SIGHUP that is ignored (`nohup`). Only a main thread
+    can; elsewhere nothing is caught."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # there is none on Windows
+        heard.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop.handle) for number in heard}
     try:
         yield stop
