@@ -70,10 +70,6 @@ def run(
     with locked(out):
         if fresh:
             clear(out)
-        before = recorded(out)
-        threads = settings.threads or (before.threads if before is not None else None)
-        if threads:
-            torch.set_num_threads(threads)
         try:
             data = open_data(settings, stop)
         except StopAskedError:
@@ -82,6 +78,10 @@ def run(
         record, notes = _record(settings, data), list[str]()
         kept = newest_files(out / "checkpoints", notes.append)
         mend(out, kept, record, notes.append)
+        before = recorded(out)
+        if threads := settings.threads or (before.threads if before is not None else None):
+            torch.set_num_threads(threads)
+            record["machine"] = machine()
         refuse_another_run(out, record, fresh)
         facts = read_json(out / "training.json") if is_model(out) else {}
         if "development" in facts:
