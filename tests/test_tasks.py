@@ -39,9 +39,9 @@ def test_every_task_has_its_page() -> None:
 def test_the_commands_of_a_page_work(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As written, but for the budget and the size, on the page's own three lines and some like them."""
+    """As written, but for the budget and the size, on the page's own lines and some like them."""
     lines = example(task)
-    assert len(lines) == 3
+    assert len(lines) >= 3
     assert {line.count("\t") for line in lines} == {2 if task == "inflect" else 1}
     monkeypatch.chdir(tmp_path)
     # Many sources that differ, so that some can be held out.

@@ -50,12 +50,12 @@ def build_model(settings: FolderSettings) -> Model:
 
 def build_model_checked(path: Path, settings: FolderSettings) -> Model:
     """Builds the model without memory, compares size, hash and header of the file with it, and only then reads it."""
-    weights = path / WEIGHTS
     try:
         with torch.device("meta"):
             model = build_model(settings)
     except UsageError as error:  # settings that exclude each other, which a run would have refused
         raise FolderError(f"the settings of the model are not valid: {error}") from None
+    weights = path / WEIGHTS
     expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     check_weights(path, 4 * sum(tensor.numel() for tensor in model.state_dict().values()))
     header = read_header(weights)

@@ -8,6 +8,7 @@ becomes the work.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import time
@@ -116,6 +117,7 @@ class Guards:
         most = self._limits.body_bytes
         claimed = headers.get(b"content-length", b"")
         if claimed.isdigit() and int(claimed[:20]) > most:
+            await _drain(receive, 2 * most)
             raise too_large(f"a body of {int(claimed[:20]):,} bytes, at most {most:,}")
         parts: list[bytes] = []
         size = 0
@@ -128,6 +130,7 @@ class Guards:
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
                     if size > most:
+                        await _drain(receive, most)
                         raise too_large(f"a body of more than {most:,} bytes")
                     if not message.get("more_body", False):
                         return b"".join(parts)
@@ -198,7 +201,22 @@ class Passage:
         return {"id": self.id, "method": self._scope["method"], "path": self._scope["path"][:200]}
 
 
+LINGER = 1.0
+"""Seconds for which a body that is too large is still read."""
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+async def _drain(receive: Receive, most: int) -> None:
+    """Reads on for a moment, at most so many bytes: closing a connection with unread bytes resets it, and the client
+    would meet the reset before it reads the refusal."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while most > 0:
+                message = await receive()
+                most -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 async def _nothing() -> Message:

@@ -70,18 +70,19 @@ def run(
     with locked(out):
         if fresh:
             clear(out)
-        notes = list[str]()
-        kept = newest_files(out / "checkpoints", notes.append)
-        spoiled = mend(out, kept, notes.append)
-        before = recorded(out)
-        _set_threads(settings.threads or (before.threads if before is not None else None))
         try:
             data = open_data(settings, stop)
         except StopAskedError:
             yield ev.Interrupted(NOTHING_LOST)
             return
-        record = _record(settings, data)
-        refuse_another_run(out, record, fresh or spoiled)
+        record, notes = _record(settings, data), list[str]()
+        kept = newest_files(out / "checkpoints", notes.append)
+        mend(out, kept, record, notes.append)
+        before = recorded(out)
+        if threads := settings.threads or (before.threads if before is not None else None):
+            torch.set_num_threads(threads)
+            record["machine"] = machine()
+        refuse_another_run(out, record, fresh)
         facts = read_json(out / "training.json") if is_model(out) else {}
         if "development" in facts:
             tidy(out)
@@ -135,16 +136,15 @@ def run(
         yield from _finish(out, trainer, prepared, {**record, **facts}, finished)
 
 
-def mend(out: Path, kept: Mapping[str, bytes] | None, say: Callable[[str], None]) -> bool:
+def mend(out: Path, kept: Mapping[str, bytes] | None, record: dict[str, Any], say: Callable[[str], None]) -> None:
     """Puts back what a crash or a bad disk has done to the files of a run under way, as its newest checkpoint has them.
 
     A finished model is left as it is, whatever is wrong with it, unless there is a checkpoint to make it from again.
-    True: the record of the run was damaged before anything was saved, and is removed; it can be made anew.
     """
     if is_model(out):
         whole = kept is None or not _findings(out)
         if whole:
-            return False
+            return
         say(f"{out}: the model that was written is damaged and is written again")
         unseal(out)
     for name in KEPT:
@@ -153,12 +153,9 @@ def mend(out: Path, kept: Mapping[str, bytes] | None, say: Callable[[str], None]
             if name != "training.json" or not _is_json(place):
                 say(f"{place} was damaged and is put back as the newest checkpoint has it")
             write_file(place, content)
-    record = out / "training.json"
-    spoiled = kept is None and record.exists() and not _is_json(record)
-    if spoiled:
-        say(f"{record} was damaged before anything was saved: the run begins anew")
-        record.unlink()
-    return spoiled
+    if kept is None and (out / "training.json").exists() and not _is_json(out / "training.json"):
+        say(f"{out / 'training.json'} was damaged before anything was saved: the run begins anew")
+        write_json(out / "training.json", record)
 
 
 def _findings(out: Path) -> list[str]:
@@ -190,11 +187,6 @@ def tidy(out: Path) -> None:
         if (out / name).is_dir():
             remove_directory(out / name)
     remove_unfinished(out)
-
-
-def _set_threads(threads: int | None) -> None:
-    if threads:
-        torch.set_num_threads(threads)
 
 
 def _spent(settings: RunSettings, preparation: float) -> float:
