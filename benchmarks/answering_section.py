@@ -6,12 +6,14 @@ from typing import Any
 
 
 def answering_section(found: dict[str, Any]) -> str:
-    """Speed, quality and memory of every system."""
-    works, systems = list(found["works"]), found["systems"]
+    """Speed of every system, and its quality and memory where those are measured (`answering.py quality`)."""
+    works, judged = list(found["works"]), "systems" in found
+    systems: dict[str, Any] = found["systems"] if judged else dict.fromkeys(next(iter(found["works"].values())))
     lines = [
         "## Answering: pairloom beside CTranslate2 and Hugging Face transformers",
         "",
-        f"    {found['command']} --peers PEERS --rounds {found['rounds']}",
+        "    python benchmarks/answering.py speed --data DATA --attention RUNS/A --transformer RUNS/T --peers PEERS "
+        f"--rounds {found['rounds']}",
         "",
         f"Multi30k test_2016, German → English, text in, text out; {found['threads']} threads on {found['processor']}; "
         f"every system in a process of its own, in turn, {found['rounds']} rounds. Target tokens a second (`</s>` "
@@ -19,16 +21,19 @@ def answering_section(found: dict[str, Any]) -> str:
         "peers have the weights of pairloom's Transformer. CTranslate2 runs at its best setting: batches on "
         f"{found['threads']} workers of one thread, single lines on one thread.",
         "",
-        f"| system | {' | '.join(works)} | BLEU greedy / beam 5 | peak memory, MB |",
-        f"|---|{'---|' * (len(works) + 2)}",
+        f"| system | {' | '.join(works)} |{' BLEU greedy / beam 5 | peak memory, MB |' if judged else ''}",
+        f"|---|{'---|' * (len(works) + 2 * judged)}",
     ]
     for name, facts in systems.items():
         cells = [
             f"{found['works'][work][name]['median']:,} ({found['works'][work][name]['ratio']:.2f} ×)" for work in works
         ]
-        bleu = " / ".join(f"{value:.2f}" for value in facts["bleu"].values())
-        lines.append(f"| {name} | {' | '.join(cells)} | {bleu} | {facts['peak_mb']:.0f} |")
+        if judged:
+            cells += [" / ".join(f"{value:.2f}" for value in facts["bleu"].values()), f"{facts['peak_mb']:.0f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    if not judged:
+        return "\n".join([*lines, "", f"{versions}. BLEU and memory are yet to be measured in the same way.", ""])
     peers = ", ".join(
         f"{name.split()[0]} {facts['version']}" for name, facts in systems.items() if name.endswith("float32")
         and not name.startswith("pairloom")
