@@ -109,7 +109,7 @@ def mutated(bases: list[Path], folder: Path, dice: random.Random) -> tuple[list[
     for name in names:
         try:
             done.append(MUTATORS[name][0](folder, dice))
-        except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+        except Exception as error:
             done.append(f"({type(error).__name__})")  # the first change has left nothing to change
     sealed = dice.random() < 0.75 and "manifests" not in names and not any("MANIFEST" in one for one in done)
     if sealed and "terabytes of nothing" not in names:  # hashing terabytes is what the stranger would have to do
@@ -324,8 +324,10 @@ def main() -> None:
     for which in range(given.workers):
         pid = os.fork()
         if not pid:
-            worker(which, given, bases, lines)
-            os._exit(0)
+            try:
+                worker(which, given, bases, lines)
+            finally:
+                os._exit(0)
         children.append(pid)
     for pid in children:
         common.wait(pid)
