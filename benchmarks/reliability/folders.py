@@ -107,6 +107,8 @@ def mutated(bases: list[Path], folder: Path, dice: random.Random) -> tuple[list[
     )
     done = []
     for name in names:
+        if "terabytes of nothing" in names[: len(done)]:
+            break  # whoever changes such a file in another way reads it whole
         try:
             done.append(MUTATORS[name][0](folder, dice))
         except Exception as error:
