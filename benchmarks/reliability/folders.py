@@ -108,7 +108,7 @@ def mutated(bases: list[Path], folder: Path, dice: random.Random) -> tuple[list[
     done = []
     for name in names:
         if {"terabytes of nothing", "links, pipes, directories"} & set(names[: len(done)]):
-            break  # a second change would read a terabyte, or what the link leads to, here and not in the folder's reader
+            break  # a second change would read a terabyte, or what the link leads to: here, not in pairloom
         try:
             done.append(MUTATORS[name][0](folder, dice))
         except Exception as error:
