@@ -36,8 +36,9 @@ sent to the last one read.
 """
 DRAIN = """## SIGTERM under load
 
-A request is lost if its client sent it and got neither a whole answer nor a closed door, or if the server itself counts
-it as begun and unanswered. Mark: 0 lost.
+`lost` is what a strict client would count: sent, and neither a whole answer nor a closed door; a wrong answer; or a
+request that the server itself counts as begun and unanswered. `accepted` is what the server's log has: where that
+equals `answered` and `refused` together, whatever was reset had not been accepted. Mark: no accepted request lost.
 """
 HOSTILE = "## What nobody should send\n"
 FACTS = (
