@@ -15,8 +15,9 @@ from pairloom.decoding import loop
 from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.engine.core import Engine
+from pairloom.engine.products import Precision
 from pairloom.engine.stored import INT8, EngineFacts, load_arrays, read_facts
-from pairloom.folder import WEIGHTS
+from pairloom.folder import WEIGHTS, model_settings
 from pairloom.models.protocol import EncoderDecoder
 from pairloom.storage import file_hash, new_directory, replace_files
 from pairloom.weights import ModelFolder
@@ -46,10 +47,10 @@ def write_engine(
     """
     settings = settings or DecodingSettings(**folder.generation)
     path = folder.path
-    engines = {
-        precision: Engine.load(path, folder.settings, precision=precision, threads=threads, stored=False)
-        for precision in ("float32", "int8")
-    }
+    kind, own, size = folder.settings.kind, model_settings(folder.settings), folder.settings.target.size
+    precisions: tuple[Precision, ...] = ("float32", "int8")
+    arrays = {one: load_arrays(path, folder.settings, one, stored=False) for one in precisions}
+    engines = {one: Engine(kind, own, size, arrays[one], precision=one, threads=threads) for one in precisions}
     model: EncoderDecoder = folder.model
     plain = loop.generate(model, sources, settings=settings) if sources else []
     found = {name: engine.generate(sources, settings) if sources else [] for name, engine in engines.items()}
@@ -59,9 +60,8 @@ def write_engine(
         equal_float32=_equal(found["float32"], plain),
         equal_int8=_equal(found["int8"], plain),
     )
-    arrays = load_arrays(path, folder.settings, "int8", stored=False)
     with new_directory(path / "engine") as directory:
-        (directory / INT8).write_bytes(save({name: np.ascontiguousarray(one) for name, one in arrays.items()}))
+        (directory / INT8).write_bytes(save({name: np.ascontiguousarray(one) for name, one in arrays["int8"].items()}))
         (directory / "engine.json").write_text(_json(facts), "utf-8")
     return EngineReport(facts, plain, found["float32"], found["int8"])
 

@@ -18,3 +18,9 @@ class ModelSettings(BaseModel):
     def summary(self) -> str:
         """For people, in a few words."""
         raise NotImplementedError
+
+
+def whole_heads(size: int, heads: int) -> None:
+    """Raises ValueError where a vector of `size` cannot be cut into so many heads."""
+    if size % heads:
+        raise ValueError(f"size {size} cannot be cut into {heads} heads: choose a divisor of it")

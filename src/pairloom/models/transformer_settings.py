@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from pairloom.models.settings import ModelSettings
+from pairloom.models.settings import ModelSettings, whole_heads
 
 
 class TransformerSettings(ModelSettings):
@@ -27,8 +27,7 @@ class TransformerSettings(ModelSettings):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
-        if self.size % self.heads:
-            raise ValueError(f"size {self.size} cannot be cut into {self.heads} heads: choose a divisor of it")
+        whole_heads(self.size, self.heads)
         return self
 
     def summary(self) -> str:

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pairloom.server.asking import asked_for, described, service_of
-from pairloom.server.languages import base, codes, detect, name_of, pair_for
+from pairloom.server.languages import base, codes, detect, name_of
 from pairloom.server.problems import bad
 from pairloom.server.sending import Json
 from pairloom.server.settings import MOST_TEXTS
-from pairloom.server.translating import translate
+from pairloom.server.translating import translate_each
 
 router = APIRouter(prefix="/v2", tags=["DeepL"])
 
@@ -70,22 +70,19 @@ async def translate_texts(request: Request) -> Json:
         if not all(found):
             raise bad(f"target_lang {asked.target_lang} is not supported", param="target_lang")
         names = [one[0].language for one in found]
-    said: dict[int, str] = {}
-    for name in dict.fromkeys(names):
-        served = pair_for(service.shelf, name, asked.target_lang)
-        places = [place for place, other in enumerate(names) if other == name]
-        some = await translate(
-            service,
-            request,
-            served,
-            [texts[place] for place in places],
-            markup=asked.tag_handling is not None,
-            sentences=asked.split_sentences != "0",
-        )
-        said.update(zip(places, (one.text for one in some), strict=True))
+    said = await translate_each(
+        service,
+        request,
+        names,
+        asked.target_lang,
+        texts,
+        markup=asked.tag_handling is not None,
+        sentences=asked.split_sentences != "0",
+    )
     service.characters += sum(map(len, texts))
     translations: list[dict[str, Any]] = [
-        {"detected_source_language": base(name).upper(), "text": said[place]} for place, name in enumerate(names)
+        {"detected_source_language": base(name).upper(), "text": one.text}
+        for name, one in zip(names, said, strict=True)
     ]
     if asked.show_billed_characters:
         for text, translation in zip(texts, translations, strict=True):

@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pairloom.server.asking import asked_for, described, service_of
 from pairloom.server.guards import key_matches, wrong_key
-from pairloom.server.languages import Detected, codes, detect, name_of, pair_for
+from pairloom.server.languages import Detected, codes, detect, name_of
 from pairloom.server.problems import ProblemError, bad, too_large
 from pairloom.server.sending import Json
 from pairloom.server.service import Service
 from pairloom.server.settings import MOST_TEXTS
-from pairloom.server.translating import Translation, translate
+from pairloom.server.translating import Translation, translate_each
 
 router = APIRouter(tags=["LibreTranslate"])
 
@@ -58,21 +58,16 @@ async def translate_texts(request: Request) -> Json:
     service.check(texts)
     sources = [_detected(service, text, asked.target) for text in texts] if asked.source == "auto" else []
     names = [one.language for one in sources] or [asked.source] * len(texts)
-    found: list[Translation | None] = [None] * len(texts)
-    for name in dict.fromkeys(names):
-        places = [place for place, other in enumerate(names) if other == name]
-        served = pair_for(service.shelf, name, asked.target)
-        some = await translate(
-            service,
-            request,
-            served,
-            [texts[place] for place in places],
-            markup=asked.format == "html",
-            alternatives=asked.alternatives,
-        )
-        for place, one in zip(places, some, strict=True):
-            found[place] = one
-    return Json(_answer(asked, [one for one in found if one is not None], sources))
+    found = await translate_each(
+        service,
+        request,
+        names,
+        asked.target,
+        texts,
+        markup=asked.format == "html",
+        alternatives=asked.alternatives,
+    )
+    return Json(_answer(asked, found, sources))
 
 
 def _answer(asked: Translate, found: list[Translation], sources: list[Detected]) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 
 from pairloom.decoding.generator import Output
+from pairloom.server.languages import pair_for
 from pairloom.server.markup import Marked
 from pairloom.server.segments import Cut, cut
 from pairloom.server.service import Service
@@ -20,6 +22,28 @@ class Translation:
 
     text: str
     alternatives: list[str]  # other outputs of the model, best first, without `text`
+
+
+async def translate_each(
+    service: Service,
+    request: Request,
+    languages: Sequence[str],  # of each text
+    target: str,
+    texts: Sequence[str],
+    *,
+    markup: bool = False,
+    alternatives: int = 0,
+    sentences: bool = True,
+) -> list[Translation]:
+    """Each text from its own language, by the model that reads it; see `translate`. ProblemError: there is none."""
+    models = {name: pair_for(service.shelf, name, target) for name in languages}
+    options: dict[str, Any] = {"markup": markup, "alternatives": alternatives, "sentences": sentences}
+    found: dict[int, Translation] = {}
+    for name, served in models.items():
+        places = [place for place, other in enumerate(languages) if other == name]
+        some = await translate(service, request, served, [texts[place] for place in places], **options)
+        found.update(zip(places, some, strict=True))
+    return [found[place] for place in range(len(texts))]
 
 
 async def translate(
