@@ -43,16 +43,21 @@ def look(
     query: Value,  # [R, H]
     cover: Value | None,  # [R, Z] what the query gives for coverage, of a dot product
     coverage: Value | None,  # [R, S]
-    width: int,
+    single: bool,  # there is one sentence
 ) -> Look:
     """The context of each query."""
     g, heads = graph, plan.heads
-    asked = g.reshape(query, -1, width, plan.query or plan.hidden)  # [N, W, H]
+    once = g.outside
+    if single and plan.score == "dot" and heads == 1 and coverage is None:  # matrices, without N
+        keys, values = (once.op("Squeeze", memory[name], [0]) for name in ("keys", "values"))
+        weights = g.op("Softmax", g.op("MatMul", query, keys), axis=-1)
+        return Look(g.op("MatMul", weights, values), g.op("Unsqueeze", weights, [1]) if plan.copies else None)
+    sentences, source = once.size(memory["values"], 0), once.size(memory["keys"], 2 if plan.score == "tanh" else -1)
+    asked = g.op("Reshape", query, once.concat(sentences, [-1, plan.query or plan.hidden], axis=0))  # [N, W, H]
     if plan.score == "tanh":
         keys = memory["keys"]
         if coverage is not None:
-            covered = g.reshape(g.op("Unsqueeze", coverage, [2]), 0, -1, 1)
-            covered = g.op("Reshape", covered, g.concat([-1, width], g.size(coverage, 1), [1], axis=0))
+            covered = g.op("Reshape", coverage, once.concat(sentences, [-1], source, [1], axis=0))
             keys = g.add(keys, g.mul(covered, g.array("covered")))  # [N, W, S, H]
         energy = g.op("Tanh", g.add(g.op("Unsqueeze", asked, [2]), keys))
         scores = g.op("Squeeze", g.op("MatMul", energy, g.array("weigh")), [3])  # [N, W, S]
@@ -62,14 +67,16 @@ def look(
         asked = g.transpose(g.reshape(asked, 0, 0, heads, -1), 0, 2, 1, 3)  # [N, Z, W, H / Z]
         scores = g.transpose(g.op("MatMul", asked, memory["keys"]), 0, 2, 1, 3)  # [N, W, Z, S]
     if cover is not None and coverage is not None:
-        by_row = g.op("Reshape", scores, g.concat([-1, heads], g.size(scores, -1), axis=0))  # [R, Z, S]
+        by_row = g.op("Reshape", scores, once.concat([-1, heads], source, axis=0))  # [R, Z, S]
         scores = g.add(by_row, g.mul(g.op("Unsqueeze", cover, [2]), g.op("Unsqueeze", coverage, [1])))
     if heads > 1 or cover is not None:
-        scores = g.op("Reshape", scores, g.concat([-1, width * heads], g.size(scores, -1), axis=0))  # [N, W Z, S]
+        scores = g.op("Reshape", scores, once.concat(sentences, [-1], source, axis=0))  # [N, W Z, S]
     masked = g.add(scores, memory["mask"]) if "mask" in memory else scores
     weights = g.op("Softmax", masked, axis=-1)
-    flat = weights if heads == 1 else g.op("Reshape", weights, g.concat(g.size(weights, 0), [width, -1], axis=0))
+    flat = weights
+    if heads > 1:
+        flat = g.op("Reshape", weights, once.concat(sentences, [-1], once.mul(source, heads), axis=0))  # [N, W, Z S]
     context = g.reshape(g.op("MatMul", flat, memory["values"]), -1, sum(plan.context.values()))
     if not (plan.covers or plan.copies):
         return Look(context, None)
-    return Look(context, g.op("Reshape", weights, g.concat([-1, heads], g.size(weights, -1), axis=0)))
+    return Look(context, g.op("Reshape", weights, once.concat([-1, heads], source, axis=0)))

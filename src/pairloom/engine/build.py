@@ -30,7 +30,7 @@ MODELS: dict[str, Callable[[Any, Layout, Form], GraphModel]] = {
 }
 """kind → what gives the nodes, of (settings, order of the vocabulary, form)."""
 
-TYPES = {"token": "int64", "left": "int64", "places": "int64"}
+TYPES = {"token": "int64", "left": "int64", "places": "int64", "enders": "int64"}
 """Data types of what is remembered and carried, but for float32."""
 
 
@@ -83,4 +83,4 @@ def _search(graph: Graph, model: GraphModel, layout: Layout, begun: search.Begun
         passed |= {f"after.{name}": value for name, value in outcome.carried.items()}
         for name, value in passed.items():
             graph.output(name, value, TYPES.get(name.partition(".")[2], "float32"))
-    return Built(graph, list(begun.memory), list(begun.carried), list(outcome.collected))
+    return Built(graph, list(begun.memory), list(outcome.carried), list(outcome.collected))

@@ -22,7 +22,7 @@ from pairloom.engine.protocol import Form
 from pairloom.engine.quantising import quantised
 from pairloom.engine.running import Graphs, run
 from pairloom.engine.stored import chosen_precision, load_arrays
-from pairloom.engine.tracing import trace_beam, trace_greedy
+from pairloom.engine.tracing import Steps, trace_beam, trace_greedy
 from pairloom.engine.wire import Array
 from pairloom.folder import FolderSettings, model_settings
 from pairloom.models.settings import ModelSettings
@@ -144,9 +144,10 @@ class Engine:
             "best": np.array([settings.nbest - 1]),
             "done": np.full((len(sentences), min(decisive, most * width)), -np.inf, np.float32),
         }
-        codes, scores, endings, finished = run(graphs, encoded, limits, searching)
-        collected = codes, scores, endings, finished
-        return trace_beam(*collected, limits.tolist(), self.layout, settings.nbest, alpha)
+        collected = run(graphs, encoded, limits, searching)
+        if len(sentences) == 1:
+            collected = [one[:, None] for one in collected]
+        return trace_beam(Steps(*collected), limits.tolist(), self.layout, settings.nbest, alpha)
 
     def _graphs_of(self, form: Form) -> Graphs:
         """The sessions of a search; made when first asked for."""
@@ -156,7 +157,7 @@ class Engine:
             return self._graphs[form]
 
     def _open(self, form: Form) -> Graphs:
-        if form.blocks:
+        if form.rows == "one":
             for name in [name.removesuffix(".quantised") for name in self.arrays if name.endswith(".quantised")]:
                 add_blocks(self.arrays, name)
         model = MODELS[self.kind](self.settings, self.layout, form)

@@ -48,6 +48,11 @@ class Graph:
             self.used: dict[str, None] = {}
             self.tables: dict[str, None] = {}
 
+    @property
+    def outside(self) -> Graph:
+        """The outermost graph: what a body takes from there is computed once."""
+        return self._root
+
     def input(self, name: str, data_type: str, dims: Sequence[str] | None = None) -> Value:
         """A named input with named dimensions."""
         self._inputs.append(wire.value_info(name, wire.DATA_TYPES[data_type], dims))

@@ -25,7 +25,7 @@ class AttentionGraph(Recurrent):
         g, s, plan = graph, self.settings, self.plan
         annotations, last = encoders.read(g, s.cell, s.encoder_layers, source, lengths)
         annotations = g.transpose(annotations, 1, 0, 2)  # [N, S, A]
-        memory = keys_and_values(g, plan, annotations, product(g, annotations, "memory", rows=False))
+        memory = keys_and_values(g, plan, annotations, product(g, annotations, "memory", flat=False))
         if not self.form.single:
             memory["mask"] = g.op("Unsqueeze", encoders.mask_of(g, source, lengths), [1])  # [N, 1, S]
         if plan.copies:
@@ -66,7 +66,7 @@ class HybridGraph(Recurrent):
         g, s, plan = graph, self.settings, self.plan
         layers = transformer.Layers(s.size, s.heads, before=True)
         annotations, mask = transformer.encode(g, layers, s.encoder_layers, source, lengths)
-        memory = keys_and_values(g, plan, annotations, product(g, annotations, "memory", rows=False))
+        memory = keys_and_values(g, plan, annotations, product(g, annotations, "memory", flat=False))
         if not self.form.single:
             memory["mask"] = g.op("Unsqueeze", mask, [1])  # [N, 1, S]
         real = g.op("Unsqueeze", g.op("Exp", mask), [2])  # 1 at a real token, 0 at padding

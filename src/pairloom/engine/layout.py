@@ -50,6 +50,10 @@ class Layout:
         """V', all positions."""
         return self.never + -(-3 // self.block) * self.block
 
+    def opening(self, width: int) -> int:
+        """Rows of each sentence in the first step of a beam: one, if it has enough blocks to go on with W others."""
+        return 1 if self.end // self.block >= width else width
+
     @cached_property
     def ids(self) -> npt.NDArray[np.int64]:
         """[V'] position → id; -1: nothing is there."""

@@ -1,7 +1,7 @@
 """What every kind of model gives to the graph of a search: the counterpart of `models/protocol.py`, in ONNX nodes.
 
-Dimensions: N sentences, S source tokens, W rows of each sentence (the width of the beam), R = N W, V' positions of the
-vocabulary (see `layout.py`).
+Dimensions: N sentences, S source tokens, W rows of each sentence (the width of the beam; in the first step of a beam
+one row of each), R = N W, V' positions of the vocabulary (see `layout.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pairloom.engine.graph import Graph, Value
+from pairloom.engine.products import FEW, Rows
 
 Memory = dict[str, Value]
 """What no step changes. The sentences are on axis 0: nothing of it is ever copied for the rows of a beam. `positions`,
@@ -26,9 +27,11 @@ class Form:
     single: bool = False  # one sentence at a time: no padding, no masks
 
     @property
-    def blocks(self) -> bool:
-        """There is one row, for which products in blocks are faster."""
-        return self.single and self.width == 1
+    def rows(self) -> Rows:
+        """How many rows the products of a step have."""
+        if not self.single or self.width > FEW:
+            return "many"
+        return "one" if self.width == 1 else "few"
 
 
 class Spoken(NamedTuple):

@@ -55,7 +55,7 @@ class Recurrent:
     def _read(self, graph: Graph, layer: int, hidden: Value) -> dict[str, Value]:
         """What the hidden state [R, H] of a layer gives, by name."""
         columns = self.plan.read(layer)
-        read = product(graph, hidden, f"read.{layer}", blocks=self.form.blocks)
+        read = product(graph, hidden, f"read.{layer}", rows=self.form.rows)
         return dict(zip(columns, graph.split(read, list(columns.values()), axis=1), strict=True))
 
     # -- a step --------------------------------------------------------------------------------------------------------
@@ -94,8 +94,8 @@ class Recurrent:
             after["coverage"] = g.add(state["coverage"], weights)
         combined = self._read_out(g, hidden, read, context, token)
         if plan.feeds:
-            after["fed"] = product(g, combined, "feed", blocks=self.form.blocks)
-        logits = product(g, combined, "output", blocks=self.form.blocks)
+            after["fed"] = product(g, combined, "feed", rows=self.form.rows)
+        logits = product(g, combined, "output", rows=self.form.rows)
         if not plan.copies:
             return Spoken(logits, after)
         gate = g.add(context["gate"], read["gate"], token["gate"])
@@ -103,7 +103,7 @@ class Recurrent:
 
     def _look(self, graph: Graph, memory: Memory, state: State, read: Mapping[str, Value]) -> Look:
         coverage = state.get("coverage")
-        return look(graph, self.plan, memory, read["query"], read.get("cover"), coverage, self.form.width)
+        return look(graph, self.plan, memory, read["query"], read.get("cover"), coverage, self.form.single)
 
     def _context(self, graph: Graph, seen: Look) -> dict[str, Value]:
         columns = self.plan.context
@@ -135,8 +135,9 @@ class Recurrent:
         generate = g.op("Sigmoid", gate)
         made = g.mul(g.op("Softmax", logits, axis=-1), generate)
         copied = g.mul(weights, g.op("Sub", 1.0, generate))
-        columns = g.size(weights, 1)
-        places = g.op("Expand", memory["places"], g.concat([1, self.form.width], columns, axis=0))  # [N, W, S]
-        places = g.op("Reshape", places, g.concat([-1], columns, axis=0))
+        source = memory["places"]  # [N, 1, S]
+        shape = g.outside.concat(g.outside.size(source, 0), [-1], g.outside.size(source, 2), axis=0)
+        places = g.op("Expand", source, g.op("Shape", g.op("Reshape", copied, shape)))  # [N, W, S]
+        places = g.op("Reshape", places, g.op("Shape", copied))
         mixed = g.op("ScatterElements", made, places, copied, axis=1, reduction="add")
         return g.op("Log", g.op("Max", mixed, LEAST))

@@ -19,9 +19,16 @@ STAY = 0.7
 FEW = 4
 """Sentences that are not worth a new start."""
 
-BY_SENTENCE = frozenset({"scores", "done", "left"})
+BY_SENTENCE = frozenset({"done", "left"})
 """What a search carries with the sentences on axis 0."""
-EMPTY: dict[str, Any] = {"gains": 0, "scores": -np.inf, "endings": -np.inf, "finished": True, "codes": 0}
+EMPTY: dict[str, Any] = {
+    "gains": 0,
+    "scores": -np.inf,
+    "endings": -np.inf,
+    "enders": 0,
+    "finished": True,
+    "codes": 0,
+}
 """What a sentence that is no longer there collects."""
 
 
@@ -61,9 +68,11 @@ def run(graphs: Graphs, encoded: Mapping[str, Array], limits: Array, searching: 
         segments.append((active, outputs[:count]))
         steps = len(outputs[0])
         done += steps
-        finished = _finished(graphs, dict(zip(graphs.collected, outputs, strict=False)), limits[active] - done)
-        staying = np.nonzero(~finished)[0]
-        if not allowed or len(staying) == 0:
+        staying = active[:0]
+        if allowed:
+            collected = dict(zip(graphs.collected, outputs, strict=False))
+            staying = np.nonzero(~_finished(graphs, collected, limits[active] - done))[0]
+        if len(staying) == 0:
             names = enumerate(graphs.collected)
             return [_joined(segments, len(limits), place, name, graphs.end) for place, name in names]
         given = dict(zip(wanted, outputs[count:], strict=True))
@@ -81,7 +90,7 @@ def run(graphs: Graphs, encoded: Mapping[str, Array], limits: Array, searching: 
 def _finished(graphs: Graphs, collected: Mapping[str, Array], left: Array) -> Array:
     """[n] whether each sentence needs no further step."""
     if "finished" in collected:
-        found: Array = collected["finished"][-1, :, 0]
+        found: Array = collected["finished"][-1]
         return found
     ended: Array = (collected["tokens"] == graphs.end).any(0) | (left <= 0)
     return ended

@@ -48,24 +48,33 @@ def trace_greedy(
     return found
 
 
+class Steps(NamedTuple):
+    """What the steps of a beam have collected; see `search.beam`."""
+
+    codes: Ints  # [T, N, W] row times V' plus position
+    scores: Floats  # [T, N, W]
+    endings: Floats  # [T, N, W]; -inf: nothing ends
+    enders: Ints  # [T, N, W] W plus the row that ends
+    finished: Bools  # [T, N]
+
+
 def trace_beam(
-    codes: Ints,  # [T, N, W] row times V' plus position
-    scores: Floats,  # [T, N, W]
-    endings: Floats,  # [T, N, W]; -inf: the row does not end
-    finished: Bools,  # [T, N, 1]
+    collected: Steps,
     limits: Sequence[int],  # [N]
     layout: Layout,
     nbest: int,
     alpha: float,
 ) -> list[list[Hypothesis]]:
     """The `nbest` best outputs of each sentence; where too few have ended at its limit, the live ones behind them."""
+    codes, scores, endings, enders, finished = collected
     steps, count, width = codes.shape
-    lengths = [row.index(True) + 1 if True in row else steps for row in finished[:, :, 0].T.tolist()]
+    lengths = [row.index(True) + 1 if True in row else steps for row in finished.T.tolist()]
     ends: list[list[End]] = [[] for _ in range(count)]
     places = np.nonzero(endings > -np.inf)
-    for step, sentence, row, score in zip(*(part.tolist() for part in places), endings[places].tolist(), strict=True):
+    ended = endings[places].tolist(), enders[places].tolist()
+    for step, sentence, _, score, row in zip(*(part.tolist() for part in places), *ended, strict=True):
         if step < lengths[sentence]:
-            ends[sentence].append(End(score / length_penalty(step + 1, alpha), score, step, row, True))
+            ends[sentence].append(End(score / length_penalty(step + 1, alpha), score, step, row - width, True))
     past, ids = codes.tolist(), layout.names
     found = []
     for sentence, length in enumerate(lengths):
