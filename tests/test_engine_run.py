@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -78,16 +79,19 @@ def test_answering_needs_no_torch(tiny_model_dir: Path) -> None:
     assert done.stdout.strip()
 
 
-def test_the_first_answer_comes_quickly(tiny_model_dir: Path) -> None:
+def test_the_first_answer_comes_quickly(tiny_model_dir: Path, tmp_path: Path) -> None:
+    # as installed: with its byte-code, which the first of these runs writes
+    installed = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    installed["PYTHONPYCACHEPREFIX"] = str(tmp_path)
     times = []
-    for _ in range(3):
+    for _ in range(4):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, "-m", "pairloom", "generate", str(tiny_model_dir)]
-        subprocess.run(command, input=b"abc\n", capture_output=True, check=True)
+        subprocess.run(command, input=b"abc\n", capture_output=True, check=True, env=installed)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         # time of the processor, and more than twice what a quiet machine needs: others may be using this one
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 1.0
+    assert min(times) < 0.8
 
 
 def test_importing_pairloom_costs_next_to_nothing() -> None:

@@ -5,8 +5,8 @@ int8       DynamicQuantizeMatMul: a scale for each output channel of W; x gets o
 blocks     MatMulNBits with 8 bits: x and W have a scale for each block of 128 (or fewer) input channels. Fast for one
            row only, so it serves one sentence at a time. Its W is that of int8, laid out anew when a graph is built
 
-`DynamicQuantizeMatMul` spends 2.6 ns on each output channel before it begins, whatever the number of rows, if each has a
-scale of its own. Of a few rows that is a fourth of its time: there it is given the scale 1, and a product follows it.
+`DynamicQuantizeMatMul` spends 2.6 ns on each output channel before it begins, whatever the number of rows, if each has
+a scale of its own. Of a few rows that is a fourth of its time: they are given the scale 1, and scaled afterwards.
 
 Tables of which single rows are looked up lie as 16-bit floats in int8.
 

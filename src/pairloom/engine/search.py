@@ -218,7 +218,7 @@ def _beam_body(
 
 
 def _finished(graph: Graph, done: Value, survivors: Value, given: Mapping[str, Given]) -> Value:
-    """[N], or one, whether there are enough finished hypotheses [N, F], or no live one [N, W] can become one of the best: its
+    """[N] whether there are enough finished hypotheses [N, F], or no live one [N, W] can become one of the best: its
     score only falls, and divided by the penalty of the limit it is the most that it can reach."""
     g = graph
     lost = g.op("LessOrEqual", g.op("Div", survivors, given["final"]), g.gather(done, given["best"], axis=-1))
