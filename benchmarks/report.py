@@ -166,8 +166,8 @@ def section(title: str, result: dict[str, Any]) -> str:
         *scores,
         "",
         f"{result['lines']:,} lines judged; {result['parameters']:,} parameters, {result['updates']:,} updates "
-        f"in {result['minutes']:.1f} minutes, {result['precision']}, threads: {result['threads']}, "
-        f"seed {result['seed']}, "
+        f"in {result['minutes']:.1f} minutes{of_the_processor(result)}, {result['precision']}, "
+        f"threads: {result['threads']}, seed {result['seed']}, "
         f"median {result['tokens_per_second']:,} target tokens/s in training; "
         f"{versions}; commit {result['commit']}, {result['date']}.",
         "",
@@ -178,6 +178,11 @@ def section(title: str, result: dict[str, Any]) -> str:
         lines += ["| question (not from the data) | the model's reply |", "|---|---|"]
         lines += [f"| {' | '.join(map(escaped, sample))} |" for sample in result["samples"]] + [""]
     return "\n".join(lines)
+
+
+def of_the_processor(result: dict[str, Any]) -> str:
+    """How the minutes were counted, if not on the wall."""
+    return " of one core's time (the machine was shared)" if result.get("clock") == "processor" else ""
 
 
 def escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""gensim's skip-gram with negative sampling: vectors_gensim.py TEXT OUT THREADS SETTINGS (JSON); prints words a second"""
+"""Skip-gram with negative sampling by gensim: vectors_gensim.py TEXT OUT THREADS SETTINGS; prints words a second"""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ def main(text: str, out: str, threads: int, settings: dict[str, float]) -> None:
     model = Word2Vec(vector_size=settings["size"], sg=1, hs=0, workers=threads, seed=1, **asked)
     model.build_vocab(corpus_file=text)
     began, words = time.perf_counter(), model.corpus_total_words
-    model.train(
-        corpus_file=text, total_examples=model.corpus_count, total_words=words, epochs=int(settings["epochs"])
-    )
+    model.train(corpus_file=text, total_examples=model.corpus_count, total_words=words, epochs=int(settings["epochs"]))
     print(words * settings["epochs"] / (time.perf_counter() - began))
     model.wv.save_word2vec_format(out)
 

@@ -1,4 +1,4 @@
-"""pairloom's word vectors: vectors_own.py TEXT OUT THREADS SETTINGS (JSON); prints words a second"""
+"""Word vectors by pairloom: vectors_own.py TEXT OUT THREADS SETTINGS; prints words a second"""
 
 from __future__ import annotations
 
