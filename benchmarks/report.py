@@ -14,6 +14,7 @@ from statistics import mean
 from typing import Any
 
 from answering_section import answering_section
+from report_learning import PICTURE, draw_minutes, minutes_section, vectors_section
 from report_speed import limits_section, training_section
 from works import LANGUAGES, ON_THE_FRONT, WORKS, Work
 
@@ -50,6 +51,7 @@ def main() -> int:
         return 1 if stale else 0
     for path, text in wanted.items():
         path.write_text(text, "utf-8")
+    draw_minutes(found, ROOT / PICTURE)
     return 0
 
 
@@ -137,12 +139,13 @@ def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
     """docs/RESULTS.md"""
     parts = [HEAD + short_table(found, tuple(WORKS))]
     parts += [section(title(name, result), result) for name, result in found.items()]
+    parts.append(minutes_section(found))
     answering = RESULTS / "answering.json"
     if answering.exists():
         parts.append(answering_section(json.loads(answering.read_text("utf-8"))))
     if speed is not None:
         parts.append(speed_section(speed))
-    for name, section_of in (("training", training_section), ("limits", limits_section)):
+    for name, section_of in (("training", training_section), ("limits", limits_section), ("vectors", vectors_section)):
         if (RESULTS / f"{name}.json").exists():
             parts.append(section_of(json.loads((RESULTS / f"{name}.json").read_text("utf-8"))))
     return "\n".join(parts)
