@@ -35,10 +35,7 @@ of the data included.
 def main() -> int:
     """Writes, or compares."""
     found = read_results()
-    speed = RESULTS / "speed.json"
-    wanted = {
-        ROOT / "docs" / "RESULTS.md": page(found, json.loads(speed.read_text("utf-8")) if speed.exists() else None)
-    }
+    wanted = {ROOT / "docs" / "RESULTS.md": page(found)}
     for name in ("README.md", "README.ko.md"):
         text = (ROOT / name).read_text("utf-8")
         wanted[ROOT / name] = MARKERS.sub(lambda match: match[1] + short_table(found) + match[2], text)
@@ -135,7 +132,7 @@ def mean_rows(found: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
+def page(found: dict[str, dict[str, Any]]) -> str:
     """docs/RESULTS.md"""
     parts = [HEAD + short_table(found, tuple(WORKS))]
     parts += [section(title(name, result), result) for name, result in found.items()]
@@ -143,8 +140,6 @@ def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
     answering = RESULTS / "answering.json"
     if answering.exists():
         parts.append(answering_section(json.loads(answering.read_text("utf-8"))))
-    if speed is not None:
-        parts.append(speed_section(speed))
     for name, section_of in (("training", training_section), ("limits", limits_section), ("vectors", vectors_section)):
         if (RESULTS / f"{name}.json").exists():
             parts.append(section_of(json.loads((RESULTS / f"{name}.json").read_text("utf-8"))))
@@ -191,26 +186,6 @@ def of_the_processor(result: dict[str, Any]) -> str:
 def escaped(text: str) -> str:
     """Text for a cell of a table."""
     return text.replace("|", "\\|")
-
-
-def speed_section(speed: dict[str, Any]) -> str:
-    """The first mark of speed beside the peers."""
-    rows = [
-        f"| {row['what']} | {row['median']:,} | {row['low']:,} to {row['high']:,} | {row['beside']} |"
-        for row in speed["rows"]
-    ]
-    return "\n".join(
-        [
-            "## Speed: a first mark",
-            "",
-            speed["how"],
-            "",
-            "| what | tokens/s, median | least to most | peers, tokens/s, measured earlier |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def vectors_section(found: dict[str, Any]) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in speed["versions"].items())
         lines += [
             "`python benchmarks/vectors.py speed`: skip-gram with negative sampling, the same settings, "
-            f"{speed['words']:,} words of English, {len(speed['words_per_second']['gensim'])} rounds in turn, {speed['threads']} threads "
+            f"{speed['words']:,} words of English, {len(speed['words_per_second']['gensim'])} rounds in turn, "
+            f"{speed['threads']} threads "
             f"({versions}; commit {speed['commit']}, {speed['date']}).",
             "",
             "| system | words/s, median | least to most |",
@@ -109,7 +110,8 @@ def _pairs(part: dict[str, Any]) -> list[str]:
     return [
         "`python benchmarks/vectors.py pairs`: the first pairs of Multi30k, German → English, a small attention LSTM "
         "(embeddings 128, encoder 2 × 128, decoder 256), its embeddings from chance or from vectors of the same tokens "
-        f"learned from all 29,000 sentences of each side; test_2016, beam 5, {seeds} seeds (commit {part['commit']}, {part['date']}).",
+        f"learned from all 29,000 sentences of each side; test_2016, beam 5, {seeds} seeds "
+        f"(commit {part['commit']}, {part['date']}).",
         "",
         "| pairs | epochs | embeddings start from | BLEU, mean | least to most | development loss |",
         "|---|---|---|---|---|---|",
