@@ -15,12 +15,12 @@ from typing import Any
 
 from answering_section import answering_section
 from report_learning import PICTURE, draw_minutes, minutes_section, vectors_section
-from report_speed import limits_section, training_section
+from report_speed import front_table, limits_section, training_section
 from works import LANGUAGES, ON_THE_FRONT, WORKS, Work
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-MARKERS = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
+MARKERS = re.compile(r"(<!-- (results|speed): [^>]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 HEAD = """# Results
 
@@ -36,9 +36,10 @@ def main() -> int:
     """Writes, or compares."""
     found = read_results()
     wanted = {ROOT / "docs" / "RESULTS.md": page(found)}
+    tables = {"results": short_table(found), "speed": front_table(kept("training"), kept("answering"))}
     for name in ("README.md", "README.ko.md"):
         text = (ROOT / name).read_text("utf-8")
-        wanted[ROOT / name] = MARKERS.sub(lambda match: match[1] + short_table(found) + match[2], text)
+        wanted[ROOT / name] = MARKERS.sub(lambda match: match[1] + tables[match[2]] + match[3], text)
     if "--check" in sys.argv:
         stale = [
             str(path.name) for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text
@@ -50,6 +51,12 @@ def main() -> int:
         path.write_text(text, "utf-8")
     draw_minutes(found, ROOT / PICTURE)
     return 0
+
+
+def kept(name: str) -> dict[str, Any] | None:
+    """A result that is not of a model's quality, if it has been measured."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
 def read_results() -> dict[str, dict[str, Any]]:
@@ -137,12 +144,16 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     parts = [HEAD + short_table(found, tuple(WORKS))]
     parts += [section(title(name, result), result) for name, result in found.items()]
     parts.append(minutes_section(found))
-    answering = RESULTS / "answering.json"
-    if answering.exists():
-        parts.append(answering_section(json.loads(answering.read_text("utf-8"))))
-    for name, section_of in (("training", training_section), ("limits", limits_section), ("vectors", vectors_section)):
-        if (RESULTS / f"{name}.json").exists():
-            parts.append(section_of(json.loads((RESULTS / f"{name}.json").read_text("utf-8"))))
+    sections = {
+        "answering": answering_section,
+        "training": training_section,
+        "limits": limits_section,
+        "vectors": vectors_section,
+    }
+    for name, section_of in sections.items():
+        result = kept(name)
+        if result is not None:
+            parts.append(section_of(result))
     return "\n".join(parts)
 
 
