@@ -78,11 +78,8 @@ def front_table(training: dict[str, Any] | None, answering: dict[str, Any] | Non
     rows = []
     for work in training["works"].values() if training else ():
         own, *others = work["rows"]
-        rows += [
-            (f"training: {SIZES.sub('', work['what'])}, {work['unit']}", f"{own['median']:,}", f"{one['system']} {one['median']:,}",
-             one["ratio"])
-            for one in others[:1]
-        ]  # fmt: skip
+        what = f"training: {SIZES.sub('', work['what'])}, {work['unit']}"
+        rows += [(what, f"{own['median']:,}", f"{one['system']} {one['median']:,}", one["ratio"]) for one in others[:1]]
     for work, systems in answering["works"].items() if answering else ():
         rival, (own, *_) = answering["rival"], systems
         them, us = systems[rival], systems[own]
