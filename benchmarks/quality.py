@@ -54,7 +54,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     "multi30k-10": {"train": [*MULTI30K, "--minutes", "10"], "test": MULTI30K_TEST, "options": []},
     "multi30k-60": {"train": [*MULTI30K, "--minutes", "60"], "test": MULTI30K_TEST, "options": []},
     "multi30k-hybrid": {
-        "train": [*MULTI30K, "--model", "hybrid", "--minutes", "60"],
+        "train": [*MULTI30K, "--model", "hybrid", "--minutes", "30"],
         "test": MULTI30K_TEST,
         "options": [],
     },
@@ -70,7 +70,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
         "options": [],
     },
     "multi30k-transformer": {
-        "train": [*MULTI30K, "--model", "transformer", "--minutes", "60"],
+        "train": [*MULTI30K, "--model", "transformer", "--minutes", "30"],
         "test": MULTI30K_TEST,
         "options": [],
     },
