@@ -20,6 +20,7 @@ import gc
 import json
 import random
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of the double load")
     parser.add_argument("--seconds", type=float, default=40.0, help="of the load at 80%%")
     parser.add_argument("--rounds", type=int, default=5, help="of the throughput")
-    parser.add_argument("--burst", type=float, default=6.0, help="seconds of each throughput")
+    parser.add_argument("--burst", type=float, default=5.0, help="seconds of each throughput")
     parser.add_argument("--only-throughput", action="store_true", help="without the loads")
     given = parser.parse_args()
     texts = list(dict.fromkeys(line for line in given.sources.read_text("utf-8").splitlines() if line.strip()))
@@ -55,6 +56,7 @@ def main() -> None:
         f"python benchmarks/serving/load.py --minutes {given.minutes:g} --seconds {given.seconds:g} "
         f"--rounds {given.rounds} --burst {given.burst:g}"
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`, which ends the server
     gc.freeze()  # or the clients would stop for a moment, now and then, and the server's answers seem late
     capacity = 0.0
     for precision in ("int8", "float32"):
@@ -185,10 +187,10 @@ def loads(
 
     with serving(given.model, "float32") as server:
         p99 = percentile(load(server, 0.8, given.seconds / 2).accepted, 0.99)
-    # What may wait is as much as is done within a quarter of that time: with the batches under way, which are full
-    # then, an answer takes at most about as long again.
+    # What may wait is as much as is done within less than half of that time: with the batches under way, which are
+    # full then, an answer takes at most about as long again.
     lengths = statistics.mean(len(text.split()) * 1.3 + 1 for text in texts)
-    bound = max(1000, round(capacity * lengths * width * p99 / 4))
+    bound = max(1000, round(capacity * lengths * width * p99 * 0.45))
     result = {**begun, "queue bound, tokens": bound}
     with serving(given.model, "float32", "--queue-tokens", str(bound)) as server:
         warm = load(server, 0.8, given.seconds)

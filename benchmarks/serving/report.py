@@ -142,7 +142,7 @@ def load(one: dict[str, Any]) -> str:
     ratio, normal, minutes = one["p99 at 200% beside 80%"], one["normal again after seconds"], double["minutes"]
     marks: list[list[Any]] = [
         ["p99 of accepted requests beside that at 80%", ratio, "at most 2", mark(ratio <= 2)],
-        ["refusals later than 50 ms", late, "0", mark(late == 0)],
+        ["refusals later than 50 ms", f"{late} ({late / max(1, double['refused']):.3%})", "0", mark(late == 0)],
         ["wrong or exchanged answers", wrong, "0", mark(wrong == 0)],
         ["memory grows by", f"{grown:.1%}", "at most 5%", mark(grown <= 0.05)],
         ["normal again after, seconds", normal, "at most 5", mark(normal <= 5)],
