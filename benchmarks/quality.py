@@ -60,12 +60,12 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     },
     "multi30k-en-de": {"train": [*MULTI30K_BACK, "--minutes", "60"], "test": MULTI30K_TEST[::-1], "options": []},
     "multi30k-rnn-plain": {
-        "train": [*MULTI30K, "--model", "rnn", "--minutes", "60", "--set", "model.reverse_source=false"],
+        "train": [*MULTI30K, "--model", "rnn", "--minutes", "20", "--set", "model.reverse_source=false"],
         "test": MULTI30K_TEST,
         "options": [],
     },
     "multi30k-rnn": {
-        "train": [*MULTI30K, "--model", "rnn", "--minutes", "60"],
+        "train": [*MULTI30K, "--model", "rnn", "--minutes", "20"],
         "test": MULTI30K_TEST,
         "options": [],
     },
@@ -76,15 +76,15 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     },
     **{language: pronunciation(language) for language in ("fre", "gre", "hin", "hun", "ice", "kor")},
     "cmudict": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 30),
-    "german-high": inflection("german", "high", 15),
+    "german-high": inflection("german", "high", 10),
     "german-medium": inflection("german", "medium", 5),
-    "turkish-high": inflection("turkish", "high", 15),
+    "turkish-high": inflection("turkish", "high", 10),
     "turkish-medium": inflection("turkish", "medium", 5),
     "spelling": task("spell", *(f"spelling_norvig/{part}.tsv" for part in ("train", "dev", "testset1")), 20),
     # Of this corpus only training and development tokens are at hand: the latter are the test, and never seen before.
-    "german-anselm": task("modernize", "histnorm/german-anselm.train.txt", "", "histnorm/german-anselm.dev.txt", 20),
+    "german-anselm": task("modernize", "histnorm/german-anselm.train.txt", "", "histnorm/german-anselm.dev.txt", 10),
     "sae4k": {
-        **task("summarize", "sae4k_ko/train.tsv", "sae4k_ko/dev.tsv", "sae4k_ko/dev.tsv", 20),
+        **task("summarize", "sae4k_ko/train.tsv", "sae4k_ko/dev.tsv", "sae4k_ko/dev.tsv", 15),
         "samples": UTTERANCES,
     },
     "chat": {

@@ -284,6 +284,15 @@ def test_the_plan_grows_with_the_data() -> None:
     assert few < many < make_plan(settings, "bpe", 29_000, device).model["hidden"]
 
 
+def test_the_fewer_pairs_the_more_passes() -> None:
+    settings, device = RunSettings(pairs=("x",), minutes=5), torch.device("cpu")
+    passes = [make_plan(settings, "space", pairs, device).training.most_epochs for pairs in (100, 1_000, 3_600, 19_999)]
+    assert passes == [400, 144, 40, 40]
+    assert make_plan(settings, "space", 20_000, device).training.most_epochs is None
+    asked = RunSettings(pairs=("x",), minutes=5, training={"most_epochs": 7})
+    assert make_plan(asked, "space", 1_000, device).training.most_epochs == 7
+
+
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_every_kind_of_model_has_sizes_for_every_amount_of_data(kind: str) -> None:
     settings = RunSettings(pairs=("x.tsv",), kind=kind, steps=1)
