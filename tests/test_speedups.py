@@ -73,9 +73,8 @@ def test_malloc_is_told_to_keep_its_memory() -> None:
 )
 def test_input_feeding_as_one_function_is_input_feeding_step_by_step(attention: Kind, copy: bool) -> None:
     torch.manual_seed(0)
-    settings = AttentionSettings(
-        embedding=6, encoder_hidden=4, hidden=8, dropout=0.0, input_feeding=True, attention=attention, copy=copy
-    )
+    sizes = {"embedding": 6, "encoder_hidden": 4, "hidden": 8, "dropout": 0.0}
+    settings = AttentionSettings.model_validate({**sizes, "input_feeding": True, "attention": attention, "copy": copy})
     kind = torch.float32 if copy else torch.float64  # what a copying model packs is float32
     model = AttentionModel(settings, 20, 20, joint=copy).to(kind).train()
     source, mask = torch.randint(4, 20, (3, 5)), torch.ones(3, 5, dtype=torch.bool)

@@ -118,13 +118,11 @@ class _Steps(torch.autograd.Function):
             tanh_backward(
                 torch.addcmul(nothing, d_combined[t] + d_fed, kept_fed[t], value=rise), vectors[t], d_vectors[t]
             )
-            d_context, d_output = torch.split(torch.mm(d_vectors[t], into, out=d_read[t]), [seen, size], dim=1)
-            for whole, part in ((d_output, asked_of[0]), (d_context, asked_of[2])):
-                if part is not None:
-                    whole += part[t]
+            torch.mm(d_vectors[t], into, out=d_read[t])
+            d_context, d_output = torch.split(d_read[t], [seen, size], dim=1)
+            _add(t, (d_output, asked_of[0]), (d_context, asked_of[2]))
             d_weights = torch.bmm(values, d_context.unsqueeze(2)).squeeze(2)
-            if asked_of[1] is not None:
-                d_weights += asked_of[1][t]
+            _add(t, (d_weights, asked_of[1]))
             torch._softmax_backward_data(d_weights, weights[t], 1, weights.dtype, grad_input=d_scores[t])
             d_asked = torch.baddbmm(d_output.unsqueeze(1), d_scores[t].unsqueeze(1), keys, alpha=scale).squeeze(1)
             d_hidden = torch.addcmul(d_hidden, d_asked, kept_output[t], value=rise)
@@ -148,6 +146,13 @@ class _Steps(torch.autograd.Function):
         d_values = torch.bmm(by_sentence[1], d_read[:, :, :seen].transpose(0, 1))
         found = (d_gates, d_weight, d_into, flat.sum(0), d_keys, d_values, d_fed, d_hidden, d_cell)
         return (*found, *[None] * 5)
+
+
+def _add(t: int, *parts: tuple[Tensor, Tensor | None]) -> None:
+    """To each gradient that of step t of what a copying model reads, where there is one."""
+    for gradient, read in parts:
+        if read is not None:
+            gradient.add_(read[t])
 
 
 def tanh_backward(gradient: Tensor, result: Tensor, out: Tensor | None = None) -> Tensor:
