@@ -46,6 +46,7 @@ PEERS: dict[str, Peer] = {
         "transformers",
         "Hugging Face transformers",
     ),
+    "gensim": Peer((("gensim==4.4.0",),), "gensim.models", "gensim", "gensim"),
     "yoyodyne": Peer(
         (
             ("--no-deps", "yoyodyne==0.5.27"),

@@ -4,6 +4,7 @@
 
 DATA is a folder that holds the data sets (see README.md beside this file); RUNS gets a folder for each model. A model
 that is finished in RUNS is not trained again, only judged, since the same `pairloom train` command is the same run.
+With --processor-time a run uses one thread, and its minutes are those of the processor: for a machine that is shared.
 NAME-3 is NAME with the seed 3, NAME-x5 the ensemble of NAME-1 to NAME-5, which are trained where they are not there.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +23,8 @@ from typing import Any, NamedTuple
 from samples import QUESTIONS, UTTERANCES
 
 HERE = Path(__file__).parent
+PAIRLOOM = [sys.executable, "-m", "pairloom"]
+PROCESSOR_TIME = [sys.executable, str(HERE / "loops" / "processor_time.py")]
 MULTI30K = ["multi30k/train.de", "multi30k/train.en", "--dev", "multi30k/val.de", "multi30k/val.en"]
 MULTI30K_BACK = ["multi30k/train.en", "multi30k/train.de", "--dev", "multi30k/val.en", "multi30k/val.de"]
 MULTI30K_TEST = ["multi30k/test_2016_flickr.de", "multi30k/test_2016_flickr.en"]
@@ -47,39 +51,40 @@ def inflection(language: str, amount: str, minutes: int) -> dict[str, Any]:
 MEASUREMENTS: dict[str, dict[str, Any]] = {
     "multi30k-20": {"train": [*MULTI30K, "--minutes", "20"], "test": MULTI30K_TEST, "options": []},
     "multi30k-5": {"train": [*MULTI30K, "--minutes", "5"], "test": MULTI30K_TEST, "options": []},
+    "multi30k-10": {"train": [*MULTI30K, "--minutes", "10"], "test": MULTI30K_TEST, "options": []},
     "multi30k-60": {"train": [*MULTI30K, "--minutes", "60"], "test": MULTI30K_TEST, "options": []},
     "multi30k-hybrid": {
-        "train": [*MULTI30K, "--model", "hybrid", "--minutes", "60"],
+        "train": [*MULTI30K, "--model", "hybrid", "--minutes", "30"],
         "test": MULTI30K_TEST,
         "options": [],
     },
     "multi30k-en-de": {"train": [*MULTI30K_BACK, "--minutes", "60"], "test": MULTI30K_TEST[::-1], "options": []},
     "multi30k-rnn-plain": {
-        "train": [*MULTI30K, "--model", "rnn", "--minutes", "60", "--set", "model.reverse_source=false"],
+        "train": [*MULTI30K, "--model", "rnn", "--minutes", "20", "--set", "model.reverse_source=false"],
         "test": MULTI30K_TEST,
         "options": [],
     },
     "multi30k-rnn": {
-        "train": [*MULTI30K, "--model", "rnn", "--minutes", "60"],
+        "train": [*MULTI30K, "--model", "rnn", "--minutes", "20"],
         "test": MULTI30K_TEST,
         "options": [],
     },
     "multi30k-transformer": {
-        "train": [*MULTI30K, "--model", "transformer", "--minutes", "60"],
+        "train": [*MULTI30K, "--model", "transformer", "--minutes", "30"],
         "test": MULTI30K_TEST,
         "options": [],
     },
     **{language: pronunciation(language) for language in ("fre", "gre", "hin", "hun", "ice", "kor")},
     "cmudict": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 30),
-    "german-high": inflection("german", "high", 15),
+    "german-high": inflection("german", "high", 10),
     "german-medium": inflection("german", "medium", 5),
-    "turkish-high": inflection("turkish", "high", 15),
+    "turkish-high": inflection("turkish", "high", 10),
     "turkish-medium": inflection("turkish", "medium", 5),
     "spelling": task("spell", *(f"spelling_norvig/{part}.tsv" for part in ("train", "dev", "testset1")), 20),
     # Of this corpus only training and development tokens are at hand: the latter are the test, and never seen before.
-    "german-anselm": task("modernize", "histnorm/german-anselm.train.txt", "", "histnorm/german-anselm.dev.txt", 20),
+    "german-anselm": task("modernize", "histnorm/german-anselm.train.txt", "", "histnorm/german-anselm.dev.txt", 10),
     "sae4k": {
-        **task("summarize", "sae4k_ko/train.tsv", "sae4k_ko/dev.tsv", "sae4k_ko/dev.tsv", 20),
+        **task("summarize", "sae4k_ko/train.tsv", "sae4k_ko/dev.tsv", "sae4k_ko/dev.tsv", 15),
         "samples": UTTERANCES,
     },
     "chat": {
@@ -126,12 +131,20 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--seed", type=int, help="NAME means NAME-SEED")
     parser.add_argument("--steps", type=int, help="a trial: so many updates on one thread, and no result is kept")
+    parser.add_argument("--processor-time", action="store_true", help="one thread; minutes of the processor")
     given = parser.parse_args()
+    if given.processor_time:
+        PAIRLOOM[:] = PROCESSOR_TIME
+        os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     suffix = "" if given.seed is None else f"-{given.seed}"
     for one in given.names or map(wanted, MEASUREMENTS):
         chosen = one if one.seeds else wanted(one.name + suffix)
         print(f"== {chosen.name}", file=sys.stderr)
-        result = measure(chosen, given.data, given.runs, given.steps)
+        options = ["--threads", "1"] if given.processor_time or given.steps is not None else []
+        options += [] if given.steps is None else ["--steps", str(given.steps)]
+        result = measure(chosen, given.data, given.runs, options)
+        if given.processor_time:
+            result["clock"] = "processor"
         if given.steps is not None:
             print(json.dumps({name: result[name] for name in ("name", "lines", "updates")}))
             continue
@@ -141,11 +154,10 @@ def main() -> int:
     return 0
 
 
-def measure(one: Wanted, data: Path, runs: Path, steps: int | None = None) -> dict[str, Any]:
+def measure(one: Wanted, data: Path, runs: Path, options: list[str]) -> dict[str, Any]:
     """Trains (or finds) the models, judges them, and returns all that is worth keeping."""
     chosen = MEASUREMENTS[one.work]
-    options = [] if steps is None else ["--steps", str(steps), "--threads", "1"]
-    words = [word for word in chosen["train"] if steps is None or word not in _budget(chosen["train"])]
+    words = [word for word in chosen["train"] if "--steps" not in options or word not in _budget(chosen["train"])]
     members = [
         train([*words, *options, *([] if seed is None else ["--seed", str(seed)])], data, runs / _folder(one, seed))
         for seed in one.seeds or (None,)
@@ -230,7 +242,7 @@ def pairloom(*words: str) -> dict[str, Any]:
 
 
 def _run(*words: str, stdin: str = "") -> str:
-    command = [sys.executable, "-m", "pairloom", *words]
+    command = [*PAIRLOOM, *words]
     return subprocess.run(command, stdout=subprocess.PIPE, input=stdin, text=True, encoding="utf-8", check=True).stdout
 
 

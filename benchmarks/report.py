@@ -14,12 +14,13 @@ from statistics import mean
 from typing import Any
 
 from answering_section import answering_section
-from report_speed import limits_section, training_section
+from report_learning import PICTURE, draw_minutes, minutes_section, vectors_section
+from report_speed import front_table, limits_section, training_section
 from works import LANGUAGES, ON_THE_FRONT, WORKS, Work
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-MARKERS = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- /results -->)", re.DOTALL)
+MARKERS = re.compile(r"(<!-- (results|speed): [^>]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 HEAD = """# Results
 
@@ -34,13 +35,11 @@ of the data included.
 def main() -> int:
     """Writes, or compares."""
     found = read_results()
-    speed = RESULTS / "speed.json"
-    wanted = {
-        ROOT / "docs" / "RESULTS.md": page(found, json.loads(speed.read_text("utf-8")) if speed.exists() else None)
-    }
+    wanted = {ROOT / "docs" / "RESULTS.md": page(found)}
+    tables = {"results": short_table(found), "speed": front_table(kept("training"), kept("answering"))}
     for name in ("README.md", "README.ko.md"):
         text = (ROOT / name).read_text("utf-8")
-        wanted[ROOT / name] = MARKERS.sub(lambda match: match[1] + short_table(found) + match[2], text)
+        wanted[ROOT / name] = MARKERS.sub(lambda match: match[1] + tables[match[2]] + match[3], text)
     if "--check" in sys.argv:
         stale = [
             str(path.name) for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text
@@ -50,7 +49,14 @@ def main() -> int:
         return 1 if stale else 0
     for path, text in wanted.items():
         path.write_text(text, "utf-8")
+    draw_minutes(found, ROOT / PICTURE)
     return 0
+
+
+def kept(name: str) -> dict[str, Any] | None:
+    """A result that is not of a model's quality, if it has been measured."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
 def read_results() -> dict[str, dict[str, Any]]:
@@ -133,18 +139,21 @@ def mean_rows(found: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def page(found: dict[str, dict[str, Any]], speed: dict[str, Any] | None) -> str:
+def page(found: dict[str, dict[str, Any]]) -> str:
     """docs/RESULTS.md"""
     parts = [HEAD + short_table(found, tuple(WORKS))]
     parts += [section(title(name, result), result) for name, result in found.items()]
-    answering = RESULTS / "answering.json"
-    if answering.exists():
-        parts.append(answering_section(json.loads(answering.read_text("utf-8"))))
-    if speed is not None:
-        parts.append(speed_section(speed))
-    for name, section_of in (("training", training_section), ("limits", limits_section)):
-        if (RESULTS / f"{name}.json").exists():
-            parts.append(section_of(json.loads((RESULTS / f"{name}.json").read_text("utf-8"))))
+    parts.append(minutes_section(found))
+    sections = {
+        "answering": answering_section,
+        "training": training_section,
+        "limits": limits_section,
+        "vectors": vectors_section,
+    }
+    for name, section_of in sections.items():
+        result = kept(name)
+        if result is not None:
+            parts.append(section_of(result))
     return "\n".join(parts)
 
 
@@ -166,8 +175,8 @@ def section(title: str, result: dict[str, Any]) -> str:
         *scores,
         "",
         f"{result['lines']:,} lines judged; {result['parameters']:,} parameters, {result['updates']:,} updates "
-        f"in {result['minutes']:.1f} minutes, {result['precision']}, threads: {result['threads']}, "
-        f"seed {result['seed']}, "
+        f"in {result['minutes']:.1f} minutes{of_the_processor(result)}, {result['precision']}, "
+        f"threads: {result['threads']}, seed {result['seed']}, "
         f"median {result['tokens_per_second']:,} target tokens/s in training; "
         f"{versions}; commit {result['commit']}, {result['date']}.",
         "",
@@ -180,29 +189,14 @@ def section(title: str, result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def of_the_processor(result: dict[str, Any]) -> str:
+    """How the minutes were counted, if not on the wall."""
+    return " of one core's time (the machine was shared)" if result.get("clock") == "processor" else ""
+
+
 def escaped(text: str) -> str:
     """Text for a cell of a table."""
     return text.replace("|", "\\|")
-
-
-def speed_section(speed: dict[str, Any]) -> str:
-    """The first mark of speed beside the peers."""
-    rows = [
-        f"| {row['what']} | {row['median']:,} | {row['low']:,} to {row['high']:,} | {row['beside']} |"
-        for row in speed["rows"]
-    ]
-    return "\n".join(
-        [
-            "## Speed: a first mark",
-            "",
-            speed["how"],
-            "",
-            "| what | tokens/s, median | least to most | peers, tokens/s, measured earlier |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+SIZES = re.compile(r" \([^)]*\)")
+"""What a table on the front has no room for."""
 
 
 def training_section(found: dict[str, Any]) -> str:
@@ -67,3 +71,19 @@ def _share(row: dict[str, Any]) -> str:
         f"| {row['what']} | {row['tokens_per_second']:,} | {row['million_operations_a_token']} | "
         f"{row['billion_operations_a_second']} | {row['share']:.0%} of {row['precision']} |"
     )
+
+
+def front_table(training: dict[str, Any] | None, answering: dict[str, Any] | None) -> str:
+    """For the READMEs: pairloom and one other a row."""
+    rows = []
+    for work in training["works"].values() if training else ():
+        own, *others = work["rows"]
+        what = f"training: {SIZES.sub('', work['what'])}, {work['unit']}"
+        rows += [(what, f"{own['median']:,}", f"{one['system']} {one['median']:,}", one["ratio"]) for one in others[:1]]
+    for work, systems in answering["works"].items() if answering else ():
+        rival, (own, *_) = answering["rival"], systems
+        them, us = systems[rival], systems[own]
+        what = f"answering: {own.removeprefix('pairloom ')}, {work}, target tokens/s"
+        rows.append((what, f"{us['median']:,}", f"{rival} {them['median']:,}", us["ratio"]))
+    cells = [f"| {what} | {own} | {other} | {ratio:.1f} × |" for what, own, other, ratio in rows]
+    return "\n".join(["| work | pairloom | beside it, in the same run | |", "|---|---|---|---|", *cells, ""])

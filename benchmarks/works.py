@@ -44,6 +44,7 @@ WORKS: dict[str, Work] = {
         "a tutorial's LSTM with attention 28.3, its Transformer 36.5 (lower-cased)",
     ),
     "multi30k-5": Work("Multi30k German → English, test_2016, {minutes}", "bleu", ""),
+    "multi30k-10": Work("Multi30k German → English, test_2016, {minutes}", "bleu", ""),
     "multi30k-60": Work("Multi30k German → English, test_2016, {minutes}", "bleu", ""),
     "multi30k-rnn": Work(
         "Multi30k German → English, test_2016, fixed context vector, source reversed, {minutes}",

@@ -30,6 +30,9 @@ class Answerer:
     def supports(self, settings: DecodingSettings, prefixes: Sequence[Sequence[int]] | None) -> str | None:
         return "it draws" if settings.sample else None
 
+    def together(self, settings: DecodingSettings) -> int:
+        return 7
+
     def generate(
         self,
         sources: Sequence[Sequence[int]],
@@ -101,6 +104,9 @@ def test_what_the_fast_engine_cannot_do_torch_does(tiny_model_dir: Path) -> None
     assert drawn[0].candidates
     assert generator.answering(DecodingSettings()).engine == "onnx"
     assert generator.answering(DecodingSettings(sample=True, beam=1))[::3] == ("torch", "it draws")
+    both = [DecodingSettings(batch=9), DecodingSettings(batch=9, sample=True, beam=1)]
+    assert [Engines(fast, threads=2).together(settings) for settings in both] == [14, 9]
+    assert Engines().together(both[0]) == 9
     strict = Generator(folder, engines=Engines(fast, required=True))
     with pytest.raises(UsageError, match=r"onnx cannot do this \(it draws\): leave --engine and --precision out"):
         list(strict.generate(["abc"], DecodingSettings(sample=True, beam=1)))

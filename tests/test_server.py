@@ -89,6 +89,18 @@ def test_clients_share_a_batch(shelf: Shelf) -> None:
         assert 'pairloom_batch_size_bucket{le="8.0",model="tiny"} 2.0' in text  # all eight at once
 
 
+def test_a_batch_is_what_the_model_answers_at_the_same_time() -> None:
+    from pairloom.server.queue import Job, WorkQueue
+
+    queue = WorkQueue(1000)
+    end, gone = time.monotonic() + 60, threading.Event()
+    lengths = [5, 90, 6, 91, 4, 92]
+    assert queue.offer([Job("model", length, length, length, end, gone, most=3) for length in lengths])
+    batches = [sorted(job.length for job in queue.take(32, print)) for _ in range(2)]
+    assert batches == [[4, 5, 6], [90, 91, 92]]
+    assert queue.tokens == 0
+
+
 def _hold(server: Live, started: threading.Event) -> threading.Event:
     """Keeps the only worker busy until the event that is returned is set."""
     from pairloom.server.queue import Job

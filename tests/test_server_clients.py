@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -76,14 +75,24 @@ def test_deep_translator(server: Live, model: Model) -> None:
     assert client.translate_batch(["abc", "dag"]) == model.generate(["abc", "dag"])
 
 
-def test_translate_of_npm(server: Live, model: Model, tmp_path: Path) -> None:
-    """Where node and its package `translate` are: PAIRLOOM_NODE_MODULES names the folder that has it."""
-    modules = os.environ.get("PAIRLOOM_NODE_MODULES", "")
-    node = shutil.which("node")
-    if not (node and modules and (Path(modules) / "translate").is_dir()):
-        pytest.skip("PAIRLOOM_NODE_MODULES names no folder with npm's `translate`, or there is no node")
-    (tmp_path / "node_modules").symlink_to(modules)
-    script = tmp_path / "ask.mjs"
+@pytest.fixture
+def npm_folder(tmp_path: Path) -> Path:
+    """A folder with npm's `translate`, the version and hash of which stand in tests/npm."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("there is no node with npm")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(Path(__file__).parent / "npm" / name, tmp_path)
+    words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode and "EINTEGRITY" not in done.stderr:
+        pytest.skip(f"npm cannot install it here: {done.stderr[-200:]}")
+    assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def test_translate_of_npm(server: Live, model: Model, npm_folder: Path) -> None:
+    script = npm_folder / "ask.mjs"
     script.write_text(
         f"""import translate from "translate";
 translate.engine = "libre";
@@ -93,7 +102,7 @@ console.log(JSON.stringify([await ask("abc"), await ask("dag")]));
 """,
         "utf-8",
     )
-    done = subprocess.run([node, str(script)], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["node", str(script)], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == model.generate(["abc", "dag"])
 

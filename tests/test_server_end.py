@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pairloom.server.protocol import Gathered
 from pairloom.server.run import listen
 from pairloom.server.settings import server_settings
 
@@ -98,6 +100,29 @@ def test_answers_are_not_held_back() -> None:
     """asyncio switches Nagle's algorithm off only for sockets that are named as TCP; else an answer waits for 40 ms."""
     with listen(server_settings({"port": 0})) as listener:
         assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_head_and_body_leave_together() -> None:
+    class Sent(asyncio.Transport):
+        parts: list[bytes] = []  # noqa: RUF012  # of the one transport of this test
+
+        def write(self, data: Any) -> None:
+            self.parts.append(data)
+
+        def close(self) -> None:
+            self.parts.append(b"closed")
+
+    async def say() -> list[bytes]:
+        transport = Gathered(Sent(), asyncio.get_running_loop())
+        transport.write(b"head ")
+        transport.write(b"body")
+        await asyncio.sleep(0)
+        transport.write(b"the last word")
+        transport.close()
+        await asyncio.sleep(0)
+        return Sent.parts
+
+    assert asyncio.run(say()) == [b"head body", b"the last word", b"closed"]
 
 
 def test_an_address_in_use_is_said_in_a_sentence(ask: Any, tiny_model_dir: Path) -> None:

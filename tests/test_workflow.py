@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import pairloom
+from conftest import TINY
 from pairloom.errors import DataError, UsageError
 from pairloom.models import SETTINGS
 from pairloom.weights import load_folder
@@ -88,6 +89,23 @@ def test_an_explanation_fits_its_text(model: pairloom.Model) -> None:
 
 def test_a_stream_is_the_greedy_output_in_pieces(model: pairloom.Model) -> None:
     assert "".join(model.stream("abcd")) == model.generate(["abcd"], beam=1)[0]
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"), [("jamo", "좋아요, 참 \u1101\u1101 q\u0323\u0307 각"), ("byte", "좋아요\ufffd a"), ("jamo", "가")]
+)
+def test_pieces_of_a_stream_are_never_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, text: str
+) -> None:
+    """A syllable is made of several letters, a character of several bytes: what is given out is whole."""
+    (tmp_path / "pairs.tsv").write_text("".join(f"{'ab' * n}\t{text}\n" for n in range(1, 20)), "utf-8")
+    options = {**TINY, "steps": 1, "source_unit": "character", "target_unit": unit}
+    model = pairloom.train(tmp_path / "pairs.tsv", out=tmp_path / "model", **options)
+    written = model.folder.target.encode(text)
+    monkeypatch.setattr("pairloom.decoding.plain.PlainEngine.stream", lambda self, source, settings: iter(written))
+    pieces = list(model.stream("ab"))
+    assert "".join(pieces) == text
+    assert len(pieces) > len(text) // 2
 
 
 def test_two_streams_on_one_model_do_not_meet(model: pairloom.Model) -> None:
@@ -264,6 +282,15 @@ def test_the_plan_grows_with_the_data() -> None:
     settings, device = RunSettings(pairs=("x",), steps=5), torch.device("cpu")
     few, many = (make_plan(settings, "space", count, device).model["hidden"] for count in (3_600, 100_000))
     assert few < many < make_plan(settings, "bpe", 29_000, device).model["hidden"]
+
+
+def test_the_fewer_pairs_the_more_passes() -> None:
+    settings, device = RunSettings(pairs=("x",), minutes=5), torch.device("cpu")
+    passes = [make_plan(settings, "space", pairs, device).training.most_epochs for pairs in (100, 1_000, 3_600, 19_999)]
+    assert passes == [400, 144, 40, 40]
+    assert make_plan(settings, "space", 20_000, device).training.most_epochs is None
+    asked = RunSettings(pairs=("x",), minutes=5, training={"most_epochs": 7})
+    assert make_plan(asked, "space", 1_000, device).training.most_epochs == 7
 
 
 @pytest.mark.parametrize("kind", SETTINGS)

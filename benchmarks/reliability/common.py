@@ -67,8 +67,11 @@ def warm_up() -> None:
     torch.set_num_threads(1)
 
 
-def start(command: Sequence[object], said: Path) -> int:
-    """Begins `pairloom COMMAND` in a forked process, both outputs appended to `said`; its process id."""
+def start(command: Sequence[object], said: Path, *, read: Path | None = None, errors: Path | None = None) -> int:
+    """Begins `pairloom COMMAND` in a forked process; its process id.
+
+    Both outputs are appended to `said`, or standard error to `errors`; standard input is the file `read`, or empty.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -80,8 +83,9 @@ def start(command: Sequence[object], said: Path) -> int:
 
         place = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(place, 1)
-        os.dup2(place, 2)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(place if errors is None else os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+        os.dup2(os.open(read or os.devnull, os.O_RDONLY), 0)
+        sys.stdin = os.fdopen(0)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         code = main([str(word) for word in command])
         sys.stdout.flush()

@@ -4,7 +4,8 @@
 
 Bad UTF-8, NUL, lines of a megabyte, 100,000 combining marks, bidi controls, lone surrogates, the special tokens' own
 text, every kind of line end, JSON that is none, archives under the name of text. `generate` must give exactly as many
-lines as it got, `check` and `train` must count every line that they skip, and nobody may see a traceback.
+lines as it got, `chat` one reply to each line that says something, `check` and `train` must count every line that they
+skip, and nobody may see a traceback.
 """
 
 from __future__ import annotations
@@ -125,6 +126,23 @@ def generate(model: Path, lines: list[bytes], work: Path, engine: str) -> list[s
     return found
 
 
+def chat(model: Path, lines: list[bytes], work: Path) -> list[str]:
+    """One reply to each line that is not blank and steers nothing, and what is wrong with one ends no conversation."""
+    place, said, errors = work / "talk.txt", work / "replies.txt", work / "remarks.txt"
+    place.write_bytes(b"\n".join(lines) + b"\n")
+    for old in (said, errors):
+        old.unlink(missing_ok=True)
+    words = ("chat", model, "--threads", 1, "--max-length", 8, "--beam", 1)
+    code = common.wait(common.start(words, said, read=place, errors=errors))
+    remarks = errors.read_text("utf-8", "replace")
+    spoken = [text for line in lines if (text := line.decode("utf-8", "replace").strip())]
+    wanted = sum(not text.startswith("/") for text in spoken)
+    replies = said.read_bytes().count(b"\n")
+    found = [f"exit code {code}: {remarks[-300:]}"] if code else []
+    found += ["a traceback"] if "Traceback" in remarks or "this is a bug" in remarks else []
+    return found + ([f"{wanted} lines that say something, {replies} replies"] if replies != wanted else [])
+
+
 def _is_utf8(line: bytes) -> bool:
     try:
         line.decode()
@@ -187,7 +205,7 @@ def files(work: Path) -> list[tuple[str, bytes]]:
 
 
 def main() -> None:
-    """Batches of lines to generate, pairs to check and to train, and the odd files."""
+    """Batches of lines to generate and to chat, pairs to check and to train, and the odd files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--count", type=int, default=10_000)
@@ -201,13 +219,13 @@ def main() -> None:
     turn = 0
     while total < given.count:
         turn += 1
-        what = ("generate", "generate", "check", "generate", "check", "train")[turn % 6]
-        if what == "generate":
+        what = ("generate", "chat", "check", "generate", "check", "train")[turn % 6]
+        if what in ("generate", "chat"):
             chosen = [hostile(dice) for _ in range(150)]
             lines, names = [line for _, line in chosen], [kind for kind, _ in chosen]
-            engine = dice.choice(("torch", "onnx"))
-            found = generate(dice.choice(places), lines, work, engine)
-            what = f"generate ({engine})"
+            model, engine = dice.choice(places), dice.choice(("torch", "onnx"))
+            found = chat(model, lines, work) if what == "chat" else generate(model, lines, work, engine)
+            what = "chat" if what == "chat" else f"generate ({engine})"
         else:
             lines, names = pairs_of(dice, 120)
             found = check(lines, work, "pairs.tsv") if what == "check" else train(lines, work)

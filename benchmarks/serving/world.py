@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.request import ProxyHandler, build_opener
 
 ROOT = Path(__file__).parent.parent.parent
@@ -59,6 +59,11 @@ class Process:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text("ascii").split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def meter(self, name: str) -> float:
         """The sum of a counter or gauge over its labels."""
         text = self.get("/metrics").decode()
@@ -92,36 +97,72 @@ class Answer(NamedTuple):
     seconds: float
 
 
+class Wire(asyncio.Protocol):
+    """One connection, one answer at a time: it costs little, as whatever clients take is taken from the server."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None  # None: not open
+        self.answer: asyncio.Future[tuple[bytes, bytes]] | None = None  # the head in small letters, and the body
+        self._read = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        self._read += data
+        end = self._read.find(b"\r\n\r\n")
+        if end < 0 or self.answer is None or self.answer.done():
+            return
+        head = bytes(self._read[:end]).lower()
+        length = LENGTH.search(head)
+        assert length is not None
+        if len(self._read) >= end + 4 + int(length[1]):
+            self.answer.set_result((head, bytes(self._read[end + 4 :])))
+            self._read.clear()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self.transport = None
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(exc or EOFError("the connection was closed before the answer"))
+
+
 class Connection:
     """One connection that is kept, and opened again where the server has closed it."""
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._wire = Wire()
 
     async def ask(self, request: bytes) -> Answer:
         """Sends a request as it is, and reads the answer. OSError or EOFError where there is none."""
         began = time.perf_counter()
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self.port)
-        reader, writer = self._streams
+        loop = asyncio.get_running_loop()
+        if self._wire.transport is None:
+            _, self._wire = await loop.create_connection(Wire, "127.0.0.1", self.port)
+        wire = self._wire
+        assert wire.transport is not None
+        wire.answer = loop.create_future()
+        wire.transport.write(request)
         try:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]
-            body = await reader.readexactly(length)
+            head, body = await wire.answer
         except BaseException:
             self.close()
             raise
-        if b"connection: close" in head.lower():
+        if b"connection: close" in head:
             self.close()
         return Answer(int(head[9:12]), body, time.perf_counter() - began)
 
     def close(self) -> None:
         """The next request opens a new one."""
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+        if self._wire.transport is not None:
+            self._wire.transport.close()
+        self._wire = Wire()
+
+
+LENGTH = re.compile(rb"content-length: (\d+)")
 
 
 def request(path: str, content: Any, *, name: str = "") -> bytes:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairloom.cli.asking import open_model
+from pairloom.cli.asking import BREAKS, open_model
 from pairloom.cli.lines import open_lines
 from pairloom.cli.output import colours, is_terminal, say, show, width
 from pairloom.cli.parser import Command, Parser, add_machine, add_model, add_search, natural
 from pairloom.errors import PairloomError, UsageError
 from pairloom.storage import write_file
 from pairloom.text.files import STDIN
+from pairloom.text.findings import printable
 
 if TYPE_CHECKING:
     from pairloom.decoding.conversation import Conversation
@@ -108,7 +109,7 @@ class Talk:
 
     def _reply(self, text: str) -> None:
         for piece in self.conversation.reply(text):
-            print(printable(piece), end="", flush=True)
+            print(one_line(piece), end="", flush=True)
         show()
         sys.stdout.flush()
 
@@ -149,7 +150,7 @@ class Talk:
 
     def _history(self, _: str) -> None:
         for who, line in self.conversation.lines:
-            show(f"{who}\t{printable(line)}")
+            show(f"{who}\t{one_line(line)}")
 
     def _save(self, rest: str) -> None:
         if not rest:
@@ -173,9 +174,9 @@ def _number(text: str, kind: Callable[[str], Any], example: str, default: Any) -
         raise UsageError(f"{text!r} is no number; for instance {example}") from None
 
 
-def printable(text: str) -> str:
-    """Without what could move the cursor: a model may have learnt control characters, too."""
-    return "".join(one if one.isprintable() else " " for one in text)
+def one_line(text: str) -> str:
+    """As one line that acts on no terminal: a model may have learnt control characters, too."""
+    return printable(text.translate(BREAKS))
 
 
 CHAT = Command(

@@ -33,6 +33,10 @@ class Fast(Protocol):
         """None, or why it cannot answer this."""
         ...
 
+    def together(self, settings: DecodingSettings) -> int:
+        """Sentences that a thread searches at the same time."""
+        ...
+
     def generate(
         self,
         sources: Sequence[Sequence[int]],
@@ -74,6 +78,12 @@ class Engines:
         if self.required:
             raise UsageError(f"the engine onnx cannot do this ({obstacle}): leave --engine and --precision out")
         return Answering("torch", self.precision, threads, obstacle)
+
+    def together(self, settings: DecodingSettings, prefixes: Sequence[Sequence[int]] | None = None) -> int:
+        """Sentences that are answered at the same time: more of them at once gain nothing, and wait for each other."""
+        if self.fast is None or self.fast.supports(settings, prefixes) is not None:
+            return settings.batch
+        return self.fast.together(settings) * (self.threads or cores())
 
 
 def choose_engines(

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from unicodedata import combining
 
 from pydantic import ValidationError
 
@@ -26,6 +27,7 @@ from pairloom.decoding.hypotheses import Hypothesis
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import FolderError, UsageError
 from pairloom.folder import Folder, explain
+from pairloom.text.components import Unit
 from pairloom.text.normal import normal_form
 
 if TYPE_CHECKING:
@@ -76,6 +78,15 @@ def _own_settings(folder: Folder) -> dict[str, Any]:
     except UsageError as error:  # settings that exclude each other
         raise FolderError(f"{folder.path / 'generation.json'} is not valid:", str(error).splitlines()) from None
     return settings.model_dump(include=set(folder.generation))
+
+
+def _sure(text: str, unit: Unit) -> str:
+    """The part of an output that no further token can change: a character may need several bytes, a syllable several
+    letters."""
+    if unit != "jamo":
+        return text.rstrip("\ufffd")
+    begins = [place for place, char in enumerate(text) if not combining(char)]
+    return text[: begins[-1]] if begins else ""
 
 
 class Generator:
@@ -154,21 +165,25 @@ class Generator:
 
     def candidate(self, one: Hypothesis) -> Candidate:
         """A hypothesis as text."""
-        target = self.folder.target
-        # A line of output is a line: a model that has seen bytes could make a line break.
-        text = " ".join(target.decode(one.tokens).splitlines())
-        return Candidate(text, target.tokens(one.tokens), one.score, one.normalised, one.finished)
+        names = self.folder.target.tokens(one.tokens)
+        return Candidate(self._said(one.tokens), names, one.score, one.normalised, one.finished)
+
+    def _said(self, tokens: Sequence[int]) -> str:
+        """A line of output is a line: a model that has seen bytes could make a line break."""
+        return " ".join(self.folder.target.decode(tokens).splitlines())
 
     def stream(self, text: str, settings: DecodingSettings) -> Iterator[str]:
         """The output of greedy search or sampling piece by piece; the pieces together are the text."""
-        ids = self.ids(text)
-        said, before = [], ""
-        for token in self.plain.stream(ids, settings):
-            said.append(token)
-            now = self.folder.target.decode(said)
-            if now.startswith(before) and not now.endswith("\ufffd"):  # a character may need several bytes
-                yield now[len(before) :]
-                before = now
+        tokens: list[int] = []
+        given = 0
+        for token in self.plain.stream(self.ids(text), settings):
+            tokens.append(token)
+            sure = _sure(self._said(tokens), self.folder.target.unit)
+            if len(sure) > given:
+                yield sure[given:]
+                given = len(sure)
+        if rest := self._said(tokens)[given:]:
+            yield rest
 
     def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> list[TargetScore]:
         """log P(target | source) of each pair. Raises UsageError for a blank side."""

@@ -98,6 +98,11 @@ class Engine:
             return "a vocabulary without tokens"
         return None
 
+    def together(self, settings: DecodingSettings) -> int:
+        """Sentences that a thread searches at the same time."""
+        most = CHUNK if settings.beam == 1 else min(CHUNK, max(4, ROWS // settings.beam))
+        return min(most, settings.batch)
+
     def generate(
         self,
         sources: Sequence[Sequence[int]],
@@ -108,8 +113,7 @@ class Engine:
         """As `decoding.loop.generate`."""
         sentences = prepare(sources, settings, prefixes, numbers)
         order = sorted(range(len(sentences)), key=lambda place: -len(sentences[place].source))
-        most = CHUNK if settings.beam == 1 else min(CHUNK, max(4, ROWS // settings.beam))
-        size = max(1, min(most, settings.batch, math.ceil(len(sentences) / self.threads)))
+        size = max(1, min(self.together(settings), math.ceil(len(sentences) / self.threads)))
         chunks = [order[begin : begin + size] for begin in range(0, len(order), size)]
         tasks = [[sentences[place] for place in chunk] for chunk in chunks]
         if self._workers is None or len(tasks) < 2:

@@ -280,7 +280,7 @@ class AttentionModel(Model):
         """Whether `run_fed` knows these settings."""
         s = self.settings
         simple = s.cell == "lstm" and s.decoder_layers == 1 and s.readout == "luong" and device.type == "cpu"
-        return simple and isinstance(self.attend, DotScores) and not (s.coverage or s.copying)
+        return simple and isinstance(self.attend, DotScores) and not s.coverage
 
     def _step_then_ask_fused(self, embedded: Tensor, memory: AttentionMemory, state: RecurrentState) -> Seen:
         """The same as `_step_then_ask`, written out with its gradient."""

@@ -33,7 +33,7 @@ class Fed(NamedTuple):
     combined: Tensor  # [B, T, E] the attentional vectors
     hidden: Tensor  # [B, H] after the last step
     cell: Tensor  # [B, H]
-    outputs: Tensor  # [B, T, H] of the cells, dropped out; without a gradient, as are the next two
+    outputs: Tensor  # [B, T, H] of the cells, dropped out
     weights: Tensor  # [B, T, S]
     context: Tensor  # [B, T, A]
 
@@ -96,19 +96,21 @@ class _Steps(torch.autograd.Function):
         ctx.scales = scale, rise
         combined = inputs[1:, :, : fed.shape[1]].transpose(0, 1).contiguous()
         context, outputs = torch.split(read.transpose(0, 1), [seen, size], dim=2)
-        without = outputs.clone(), weights.transpose(0, 1).float(), context.clone()
-        ctx.mark_non_differentiable(*without)
-        return combined, inputs[-1, :, fed.shape[1] :].clone(), cells[-1].clone(), *without
+        looks = outputs.clone(), weights.transpose(0, 1).float(), context.clone()
+        ctx.set_materialize_grads(False)  # only a model that copies has a gradient for these
+        return combined, inputs[-1, :, fed.shape[1] :].clone(), cells[-1].clone(), *looks
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         weight, into, keys, values, kept_output, kept_fed, inputs, cells, gates, bent, read, weights, vectors = (
             ctx.saved_tensors
         )
         scale, rise = ctx.scales
         steps, _, size = bent.shape
         seen, width, nothing = values.shape[2], vectors.shape[2], values.new_zeros(())
-        d_combined, d_hidden, d_cell = gradients[0].transpose(0, 1), gradients[1].clone(), gradients[2].clone()
+        d_combined = torch.zeros_like(vectors) if gradients[0] is None else gradients[0].transpose(0, 1)
+        d_hidden, d_cell = (bent.new_zeros(bent.shape[1:]) if g is None else g.clone() for g in gradients[1:3])
+        asked_of = [None if g is None else g.transpose(0, 1).to(weights.dtype) for g in gradients[3:]]
         d_gates, d_vectors, d_scores = (torch.empty_like(part) for part in (gates, vectors, weights))
         d_read = torch.empty_like(read)
         d_fed: Tensor = nothing
@@ -116,8 +118,11 @@ class _Steps(torch.autograd.Function):
             tanh_backward(
                 torch.addcmul(nothing, d_combined[t] + d_fed, kept_fed[t], value=rise), vectors[t], d_vectors[t]
             )
-            d_context, d_output = torch.split(torch.mm(d_vectors[t], into, out=d_read[t]), [seen, size], dim=1)
+            torch.mm(d_vectors[t], into, out=d_read[t])
+            d_context, d_output = torch.split(d_read[t], [seen, size], dim=1)
+            _add(t, (d_output, asked_of[0]), (d_context, asked_of[2]))
             d_weights = torch.bmm(values, d_context.unsqueeze(2)).squeeze(2)
+            _add(t, (d_weights, asked_of[1]))
             torch._softmax_backward_data(d_weights, weights[t], 1, weights.dtype, grad_input=d_scores[t])
             d_asked = torch.baddbmm(d_output.unsqueeze(1), d_scores[t].unsqueeze(1), keys, alpha=scale).squeeze(1)
             d_hidden = torch.addcmul(d_hidden, d_asked, kept_output[t], value=rise)
@@ -141,6 +146,13 @@ class _Steps(torch.autograd.Function):
         d_values = torch.bmm(by_sentence[1], d_read[:, :, :seen].transpose(0, 1))
         found = (d_gates, d_weight, d_into, flat.sum(0), d_keys, d_values, d_fed, d_hidden, d_cell)
         return (*found, *[None] * 5)
+
+
+def _add(t: int, *parts: tuple[Tensor, Tensor | None]) -> None:
+    """To each gradient that of step t of what a copying model reads, where there is one."""
+    for gradient, read in parts:
+        if read is not None:
+            gradient.add_(read[t])
 
 
 def tanh_backward(gradient: Tensor, result: Tensor, out: Tensor | None = None) -> Tensor:

@@ -12,9 +12,9 @@ import contextlib
 import hmac
 import logging
 import time
+from random import getrandbits
 from typing import Any
 from urllib.parse import parse_qs
-from uuid import uuid4
 
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -159,7 +159,7 @@ class Passage:
         self._status = 0
         self._ended = False
         named = dict(scope["headers"]).get(b"x-request-id", b"")[:64].decode("latin-1")
-        self.id = named if named.isprintable() and named else uuid4().hex[:16]
+        self.id = named if named.isprintable() and named else f"{getrandbits(64):016x}"
 
     async def send(self, message: Message) -> None:
         """Hands on a part of the answer; a client that does not take it for a minute is given up."""

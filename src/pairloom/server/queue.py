@@ -27,6 +27,7 @@ class Job:
     cost: int  # length times the hypotheses kept: what it counts in the queue
     deadline: float  # of `time.monotonic`
     dropped: threading.Event  # set: nobody waits for it any more; shared by the jobs of a request
+    most: int = 2**31  # texts in a batch with this one: what its model answers at the same time
     alone: bool = False  # never in a batch with others
     ordered: bool = False  # only with the next ones of its key, in order: draws depend on the place in the input
     came: float = field(default_factory=time.monotonic)
@@ -118,6 +119,7 @@ class WorkQueue:
             return []
         key, jobs = min(self._waiting.items(), key=lambda item: item[1][0].came)
         first = jobs[0]
+        most = min(most, first.most)
         if first.alone:
             batch = [first]
         elif first.ordered or len(jobs) <= most:

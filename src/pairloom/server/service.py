@@ -124,6 +124,8 @@ class Service:
         answers = Answers(len(texts))
         dropped, until = threading.Event(), self._until()
         width = max(settings.beam, settings.nbest)
+        forced = [served.model.folder.target.encode(prefix)] if prefix else None
+        most = served.model.engines.together(settings, forced)
         jobs = [
             Job(
                 key,
@@ -132,6 +134,7 @@ class Service:
                 length * width,
                 until,
                 dropped,
+                most=most,
                 ordered=alone,
             )
             for place, (text, length) in enumerate(zip(texts, served.lengths(texts), strict=True))

@@ -42,8 +42,10 @@ class Served:
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Source tokens of each text, its end counted, as far as the model reads."""
-        side = self.model.folder.settings.source
-        return [min(len(ids), side.max_tokens) + 1 for ids in self.model.folder.source.encode_all(list(texts))]
+        most, source = self.model.folder.settings.source.max_tokens, self.model.folder.source
+        # For one text, the threads that encode many at a time cost more than they bring.
+        encoded = [source.encode(texts[0])] if len(texts) == 1 else source.encode_all(list(texts))
+        return [min(len(ids), most) + 1 for ids in encoded]
 
 
 class Shelf:

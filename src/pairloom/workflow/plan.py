@@ -15,6 +15,7 @@ from pairloom.errors import UsageError
 from pairloom.folder import explain
 from pairloom.learning.settings import TrainingSettings
 from pairloom.models import SETTINGS
+from pairloom.text.report import FEW, most_passes
 from pairloom.text.tokenizer import Unit
 from pairloom.workflow.settings import RunSettings
 
@@ -56,7 +57,7 @@ SIZED = {"embedding", "encoder_hidden", "hidden", "layers", "size", "feed_forwar
 """Settings of a model that are its size."""
 
 RATES: dict[str, dict[str, Any]] = {
-    "few": {"batch_tokens": 600, "select": "exact", "most_epochs": 40},
+    "few": {"batch_tokens": 600, "select": "exact"},  # and `most_passes`
     "many": {"batch_tokens": 2000, "select": "exact"},
     "text": {"batch_tokens": 1500, "select": "loss"},
 }
@@ -69,7 +70,7 @@ KIND_RATES: dict[str, dict[str, Any]] = {
 """kind → settings of training in which it differs."""
 
 REASONS = {
-    "few": "few pairs of short symbols: a small model, at most 40 passes",
+    "few": "few pairs of short symbols: a small model, at most {passes} passes",
     "many": "many pairs of short symbols: a model of medium size",
     "text": "running text: the size of a sentence model",
 }
@@ -96,7 +97,8 @@ def make_plan(
     """
     if settings.kind not in SETTINGS:
         raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(SETTINGS)}")
-    amount = ("few" if pairs < 20_000 else "many") if target_unit in SYMBOLS else "text"
+    amount = ("few" if pairs < FEW else "many") if target_unit in SYMBOLS else "text"
+    passes = {"most_epochs": most_passes(pairs)} if amount == "few" else {}
     usual, rates = SIZES[settings.kind][amount], {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
     chosen = size or USUAL[amount]
     other = SIZES[settings.kind][next(name for name, one in USUAL.items() if one == chosen)]
@@ -107,6 +109,7 @@ def make_plan(
         training = TrainingSettings.model_validate(
             {
                 **rates,
+                **passes,
                 **_budget(settings),
                 "seed": settings.seed,
                 "precision": _precision(settings, device),
@@ -115,7 +118,8 @@ def make_plan(
         )
     except ValidationError as error:
         raise UsageError("\n  ".join(["these settings are not valid:", *explain(error)])) from None
-    reason = REASONS[amount] if chosen == USUAL[amount] else f"{chosen} instead of {USUAL[amount]}, which is usual"
+    why = REASONS[amount].format(passes=training.most_epochs)
+    reason = why if chosen == USUAL[amount] else f"{chosen} instead of {USUAL[amount]}, which is usual"
     return Plan(settings.kind, chosen, model.model_dump(), training, model.summary(), reason)
 
 

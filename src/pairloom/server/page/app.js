@@ -58,7 +58,7 @@ async function answer(text) {
     const found = await explain(body, mine.signal);
     const said = finish(place, body, found, draft);
     const cut = found.cut ? ` ${t("cut", { n: found.cut })}` : "";
-    say(`${said !== draft ? t("improved") : ""}${cut}`);
+    say(`${body.beam > 1 && said !== draft ? t("improved") : ""}${cut}`);
     byId("announce").textContent = t("done", { text: said });
   } catch (error) {
     failed(error, mine, () => answer(text));

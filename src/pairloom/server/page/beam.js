@@ -5,7 +5,7 @@ import { decimals, pieces, t } from "/page/i18n.js";
 import { named } from "/page/tokens.js";
 
 const [COLUMN, ROW, WIDE, HIGH, TOP, LEFT] = [134, 34, 110, 26, 34, 40];
-let shown = null; // { beam, unit, nodes, edges, winner }
+let shown = null; // { beam, unit, nodes, edges, sizes }
 
 /** Draws the tree and the table of `beam`, or says why there is none. `unit` is that of the target. */
 export function showBeam(beam, unit) {
@@ -19,9 +19,12 @@ export function showBeam(beam, unit) {
   byId("why").replaceChildren(...reasons().map((reason) => el("p", {}, ...reason)));
   drawEndings();
   drawTree();
+  light(null);
 }
 
 byId("dropped").addEventListener("change", () => shown && drawTree());
+byId("tree").addEventListener("scroll", fit);
+new ResizeObserver(fit).observe(byId("tree"));
 
 /** The text of an alternative: all tokens on its way. */
 function textOf(step, place) {
@@ -132,14 +135,25 @@ function drawTree() {
       nodes.push(node(n, one, x(n), y2, kind));
     }
   });
-  const [width, height] = [x(rows.length) + 10, TOP + Math.max(...rows.map((step) => step.length)) * ROW + 8];
+  const width = x(rows.length) + 10;
   edges.sort((a, b) => a.classList.contains("winner") - b.classList.contains("winner"));
   const start = svg("circle", { class: "start", cx: 9, cy: TOP + HIGH / 2, r: 5 });
-  const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": t("tree") });
+  const picture = svg("svg", { width, role: "group", "aria-label": t("tree") });
   picture.append(start, ...edges, ...nodes);
   byId("tree").replaceChildren(picture);
+  shown.sizes = rows.map((step) => step.length);
+  fit();
   const first = shown.nodes.get(`0.${beam.endings[0]?.path[0] ?? 0}`);
   first?.setAttribute("tabindex", "0");
+}
+
+/** As high as the steps in sight need it, and those before them: the last ones, with all that ended, are the highest. */
+function fit() {
+  const picture = byId("tree").querySelector("svg");
+  if (!picture) return;
+  const { scrollLeft, clientWidth } = byId("tree");
+  const sizes = shown.sizes.filter((_, step) => LEFT + step * COLUMN < scrollLeft + clientWidth);
+  picture.setAttribute("height", TOP + Math.max(1, ...sizes) * ROW + 8);
 }
 
 function node(step, one, x, y, kind) {
@@ -183,7 +197,7 @@ function light(way) {
   for (const parts of [shown.nodes, shown.edges]) {
     for (const [key, element] of parts) element.classList.toggle("lit", lit.has(key));
   }
-  if (!way) byId("branch").replaceChildren();
+  if (!way) byId("branch").textContent = t("branch_hint");
 }
 
 /** Left to what it continues, right to what continues it, up and down within the step. */

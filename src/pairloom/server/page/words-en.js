@@ -127,6 +127,7 @@ export const en = {
   why_reach: "The search ended because nothing that was still alive could have overtaken it (at best {bound}).",
   why_limit: "The search ended at the limit of length.",
   branch: "Step {n}: {text}. log P {score}, divided by length {final}; {fate}",
+  branch_hint: "Point at an alternative: its way lights up, and its text and score stand here. Arrow keys move.",
   fate_alive: "goes on",
   fate_finished: "reached its end",
   fate_dropped: "dropped, others were better",

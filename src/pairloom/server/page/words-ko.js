@@ -127,6 +127,7 @@ export const ko = {
   why_reach: "살아 있는 어느 것도 더는 앞지를 수 없어서(최고 {bound}) 탐색을 마쳤습니다.",
   why_limit: "길이 한도에서 탐색을 마쳤습니다.",
   branch: "{n}단계: {text}. log P {score}, 길이로 나누면 {final}. {fate}",
+  branch_hint: "후보를 가리키면 그 경로가 밝아지고, 문장과 점수가 여기에 나옵니다. 화살표 키로도 옮깁니다.",
   fate_alive: "이어짐",
   fate_finished: "끝에 이름",
   fate_dropped: "더 나은 것이 있어 버림",
