@@ -6,14 +6,16 @@ import random
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from pairloom.decoding.loop import generate
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.engine.build import FOLDS
 from pairloom.engine.core import Engine
+from pairloom.engine.graph import Graph
 from pairloom.engine.layout import Layout
-from pairloom.engine.products import Precision
+from pairloom.engine.products import WIDE, Precision, Rows, product, quantise
 from pairloom.engine.quantising import quantised
 from pairloom.engine.shapes import SHAPES, differences, expected
 from pairloom.engine.wire import Array
@@ -113,8 +115,31 @@ def test_a_large_vocabulary_goes_through_blocks() -> None:
         engine = Engine.of_weights("attention", settings, size, weights)
         dice = random.Random(size)
         asked = [[dice.randrange(4, size) for _ in range(dice.randint(1, 6))] for _ in range(9)]
-        for search in (SEARCHES[0], SEARCHES[2], DecodingSettings(beam=9, nbest=3)):
-            assert_same(engine.generate(asked, search), generate(model, asked, settings=search))
+        for search in (SEARCHES[0], SEARCHES[2], DecodingSettings(beam=9, nbest=3), DecodingSettings(beam=20, nbest=2)):
+            wanted = generate(model, asked, settings=search)
+            for batch in (64, 1):
+                assert_same(engine.generate(asked, search.model_copy(update={"batch": batch})), wanted)
+
+
+def test_one_scale_for_a_few_rows_is_a_scale_for_each_channel() -> None:
+    """Products of a few rows are scaled afterwards; the numbers are those of many rows."""
+    weights = np.random.default_rng(1).normal(size=(32, WIDE)).astype(np.float32)
+    weights *= np.linspace(0.1, 3, WIDE, dtype=np.float32)  # channels of very different sizes
+    arrays: dict[str, Array] = {"a.bias": np.linspace(-1, 1, WIDE, dtype=np.float32)}
+    arrays["a.quantised"], arrays["a.scale"] = quantise(weights)
+    arrays["a.bias"][-1] = -np.inf  # what fills up a block
+    graph = Graph(arrays)
+    x = graph.input("x", "float32", ("rows", "inputs"))
+    kinds: tuple[Rows, ...] = ("few", "many")
+    for rows in kinds:
+        graph.output(rows, product(graph, x, "a", rows=rows), "float32")
+    options = onnxruntime.SessionOptions()
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(arrays[name]) for name in graph.used]
+    options.add_external_initializers(list(graph.used), values)
+    session = onnxruntime.InferenceSession(graph.model(), options, providers=["CPUExecutionProvider"])
+    few, many = session.run(["few", "many"], {"x": weights[:, :5].T @ weights[:, :32]})
+    np.testing.assert_allclose(few, many, rtol=1e-4, atol=1e-3)
+    assert (few[:, -1] == -np.inf).all()
 
 
 def test_a_model_that_computes_nan_still_gives_outputs() -> None:
