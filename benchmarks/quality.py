@@ -54,7 +54,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     "multi30k-10": {"train": [*MULTI30K, "--minutes", "10"], "test": MULTI30K_TEST, "options": []},
     "multi30k-60": {"train": [*MULTI30K, "--minutes", "60"], "test": MULTI30K_TEST, "options": []},
     "multi30k-hybrid": {
-        "train": [*MULTI30K, "--model", "hybrid", "--minutes", "60"],
+        "train": [*MULTI30K, "--model", "hybrid", "--minutes", "30"],
         "test": MULTI30K_TEST,
         "options": [],
     },
@@ -70,7 +70,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
         "options": [],
     },
     "multi30k-transformer": {
-        "train": [*MULTI30K, "--model", "transformer", "--minutes", "60"],
+        "train": [*MULTI30K, "--model", "transformer", "--minutes", "30"],
         "test": MULTI30K_TEST,
         "options": [],
     },
@@ -80,7 +80,8 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     "german-medium": inflection("german", "medium", 5),
     "turkish-high": inflection("turkish", "high", 10),
     "turkish-medium": inflection("turkish", "medium", 5),
-    "spelling": task("spell", *(f"spelling_norvig/{part}.tsv" for part in ("train", "dev", "testset1")), 20),
+    # Its development words are none of the training words, most of the test's are: so pairs are held out instead.
+    "spelling": task("spell", "spelling_norvig/train.tsv", "", "spelling_norvig/testset1.tsv", 15),
     # Of this corpus only training and development tokens are at hand: the latter are the test, and never seen before.
     "german-anselm": task("modernize", "histnorm/german-anselm.train.txt", "", "histnorm/german-anselm.dev.txt", 10),
     "sae4k": {

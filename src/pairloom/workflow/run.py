@@ -71,69 +71,80 @@ def run(
         if fresh:
             clear(out)
         try:
-            data = open_data(settings, stop)
+            yield from _run(settings, out, fresh, stop, began)
         except StopAskedError:
             yield ev.Interrupted(NOTHING_LOST)
-            return
-        record, notes = _record(settings, data), list[str]()
-        kept = newest_files(out / "checkpoints", notes.append)
-        mend(out, kept, record, notes.append)
-        before = recorded(out)
-        if threads := settings.threads or (before.threads if before is not None else None):
-            torch.set_num_threads(threads)
+
+
+def _run(settings: RunSettings, out: Path, fresh: bool, stop: Callable[[], bool], began: float) -> Iterator[ev.Event]:
+    """The same, once nobody else can be in `out`. Raises StopAskedError where nothing is under way yet."""
+    data = open_data(settings, stop)
+    record, notes = _record(settings, data), list[str]()
+    kept = newest_files(out / "checkpoints", notes.append)
+    mend(out, kept, record, notes.append)
+    before = recorded(out)
+    if threads := settings.threads or (before.threads if before is not None else None):
+        torch.set_num_threads(threads)
+        record["machine"] = machine()
+    refuse_another_run(out, record, fresh)
+    facts = read_json(out / "training.json") if is_model(out) else {}
+    if "development" in facts:
+        tidy(out)
+        return
+    if not (out / "training.json").exists():
+        write_json(out / "training.json", record)
+    prepared = prepare(settings, data, out, begun=bool(kept))
+    if prepared.sizing is not None:
+        record |= {"sizing": prepared.sizing.as_json()}
+        if before is None:
             record["machine"] = machine()
-        refuse_another_run(out, record, fresh)
-        facts = read_json(out / "training.json") if is_model(out) else {}
-        if "development" in facts:
-            tidy(out)
-            return
-        if not (out / "training.json").exists():
             write_json(out / "training.json", record)
-        try:
-            prepared = prepare(settings, data, out, begun=bool(kept))
-        except StopAskedError:
-            yield ev.Interrupted(NOTHING_LOST)
-            return
-        if prepared.sizing is not None:
-            record |= {"sizing": prepared.sizing.as_json()}
-            if before is None:
-                record["machine"] = machine()
-                write_json(out / "training.json", record)
-        if facts:  # all that is missing is the score
-            yield ev.Prepared((*prepared.lines, *notes), facts, int(facts["result"]["step"]))
-            yield from _conclude(out, prepared, facts)
-            return
-        torch.manual_seed(settings.seed)
-        model = build_model(prepared.folder).to(prepared.device)
-        notes += [*start_from_vectors(model, settings, prepared), *other_machine(out, record)]
-        log = RunLog(out / LOG, (kept or {}).get(LOG, b""))
-        feed = Feed(prepared.train, prepared.development, prepared.plan.training, prepared.device)
-        trainer = Trainer(
-            model,
-            feed,
-            prepared.plan.training,
-            checkpoints=out / "checkpoints",
-            sample=lambda current: _samples(prepared, current),
-            stop=stop,
-            spent=_spent(settings, time.monotonic() - began),
-            files=lambda: {**{name: (out / name).read_bytes() for name in KEPT}, LOG: log.content()},
+    if facts:  # all that is missing is the score
+        yield ev.Prepared((*prepared.lines, *notes), facts, int(facts["result"]["step"]))
+        yield from _conclude(out, prepared, facts)
+        return
+    log = RunLog(out / LOG, (kept or {}).get(LOG, b""))
+    trainer, said = _trainer(settings, out, prepared, log, stop, time.monotonic() - began)
+    notes += [*said, *other_machine(out, record)]
+    facts = {
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
+        "precision": prepared.plan.training.precision,
+    }
+    yield ev.Prepared((*prepared.lines, *notes), facts, trainer.progress.step)
+    finished = yield from _train(trainer, log)
+    if finished.reason == "asked":
+        yield ev.Interrupted(
+            f"stopped after {finished.step:,} updates; everything is saved: the same command goes on from there"
         )
-        checkpoint = newest_checkpoint(out / "checkpoints", lambda finding: None)
-        if checkpoint is not None:
-            trainer.restore(checkpoint)
-        facts = {
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "precision": prepared.plan.training.precision,
-        }
-        yield ev.Prepared((*prepared.lines, *notes), facts, trainer.progress.step)
-        finished = yield from _train(trainer, log)
-        if finished.reason == "asked":
-            yield ev.Interrupted(
-                f"stopped after {finished.step:,} updates; everything is saved: the same command goes on from there"
-            )
-            return
-        log.flush()
-        yield from _finish(out, trainer, prepared, {**record, **facts}, finished)
+        return
+    log.flush()
+    yield from _finish(out, trainer, prepared, {**record, **facts}, finished)
+
+
+def _trainer(
+    settings: RunSettings, out: Path, prepared: Prepared, log: RunLog, stop: Callable[[], bool], preparation: float
+) -> tuple[Trainer, list[str]]:
+    """The run as its newest checkpoint has it, or at its start; and what there is to say of the start.
+
+    `preparation` is the time, in seconds, that this sitting has taken so far.
+    """
+    torch.manual_seed(settings.seed)
+    model = build_model(prepared.folder).to(prepared.device)
+    notes = start_from_vectors(model, settings, prepared)
+    trainer = Trainer(
+        model,
+        Feed(prepared.train, prepared.development, prepared.plan.training, prepared.device),
+        prepared.plan.training,
+        checkpoints=out / "checkpoints",
+        sample=lambda current: _samples(prepared, current),
+        stop=stop,
+        spent=_spent(settings, preparation),
+        files=lambda: {**{name: (out / name).read_bytes() for name in KEPT}, LOG: log.content()},
+    )
+    checkpoint = newest_checkpoint(out / "checkpoints", lambda finding: None)
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+    return trainer, notes
 
 
 def mend(out: Path, kept: Mapping[str, bytes] | None, record: dict[str, Any], say: Callable[[str], None]) -> None:
