@@ -16,6 +16,7 @@ from typing import Any
 from answering_section import answering_section
 from report_learning import PICTURE, draw_minutes, minutes_section, vectors_section
 from report_speed import front_table, limits_section, training_section
+from shortlist_section import shortlist_section
 from works import LANGUAGES, ON_THE_FRONT, WORKS, Work
 
 ROOT = Path(__file__).parent.parent
@@ -146,6 +147,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     parts.append(minutes_section(found))
     sections = {
         "answering": answering_section,
+        "shortlist": shortlist_section,
         "training": training_section,
         "limits": limits_section,
         "vectors": vectors_section,

@@ -58,7 +58,7 @@ def add_generate(parser: Parser) -> None:
     parser.add_argument("--attention", action="store_true", help=text)
     add_json(parser)
     add_search(parser)
-    add_machine(parser)
+    add_machine(parser, searches=True)
 
 
 def generate(

@@ -39,7 +39,7 @@ def add_evaluate(parser: Parser) -> None:
     add_columns(parser)
     add_json(parser)
     add_search(parser)
-    add_machine(parser)
+    add_machine(parser, searches=True)
 
 
 def _names(text: str) -> list[str]:

@@ -145,8 +145,8 @@ def folders_and_pairs(directory: str, words: Sequence[str]) -> tuple[list[str], 
     return directories, pairs
 
 
-def add_machine(parser: Parser) -> None:
-    """How the work is done, which changes no result but in the last digits."""
+def add_machine(parser: Parser, *, searches: bool = False) -> None:
+    """How the work is done, which changes no result but in the last digits; `searches`: and a shortlist, which may."""
     group = parser.add_argument_group("machine")
     group.add_argument("--threads", type=natural, metavar="N", dest="machine.threads", help="threads of the processor")
     text = "auto: onnx where it is installed, the model has it and it can do what is asked; otherwise torch"
@@ -154,6 +154,9 @@ def add_machine(parser: Parser) -> None:
     choices = ("auto", "float32", "bfloat16", "int8")
     text = "auto: float32, or int8 (onnx) if this costs the model nothing to speak of; `pairloom show` tells"
     group.add_argument("--precision", choices=choices, dest="machine.precision", help=text)
+    if searches:
+        text = "choose among the words likely for each source (onnx): faster, and now and then another text"
+        group.add_argument("--shortlist", action="store_const", const=True, dest="machine.shortlist", help=text)
 
 
 def add_search(parser: Parser) -> None:

@@ -66,6 +66,7 @@ class Engines:
     precision: str = "float32"  # of torch
     threads: int | None = None  # None: as many as there are
     reason: str = ""  # why there is no `fast`, where one would have been taken
+    shortlist: bool = False  # `fast` chooses among the words that are likely for a source
 
     def answering(self, settings: DecodingSettings, prefixes: Sequence[Sequence[int]] | None = None) -> Answering:
         """Who answers this. Raises UsageError where that may only be an engine that cannot."""
@@ -76,7 +77,8 @@ class Engines:
         if obstacle is None:
             return Answering("onnx", self.fast.precision, threads)
         if self.required:
-            raise UsageError(f"the engine onnx cannot do this ({obstacle}): leave --engine and --precision out")
+            options = "--shortlist" if self.shortlist else "--engine and --precision"
+            raise UsageError(f"the engine onnx cannot do this ({obstacle}): leave {options} out")
         return Answering("torch", self.precision, threads, obstacle)
 
     def together(self, settings: DecodingSettings, prefixes: Sequence[Sequence[int]] | None = None) -> int:
@@ -87,30 +89,37 @@ class Engines:
 
 
 def choose_engines(
-    folders: Sequence[Folder], engine: str = "auto", precision: str = "auto", threads: int | None = None
+    folders: Sequence[Folder],
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    *,
+    shortlist: bool = False,
 ) -> Engines:
     """The engines for a model or, of several folders, an ensemble. Raises UsageError for what cannot be, with the
     remedy, and FolderError for an `engine/` that does not fit its folder."""
-    _check(engine, precision, threads)
+    _check(engine, precision, threads, shortlist)
     plain = Engines(precision="bfloat16" if precision == "bfloat16" else "float32", threads=threads)
     if engine == "torch" or precision == "bfloat16":
         return plain
     obstacle = why_not(folders)
-    required = engine == "onnx" or precision == "int8"
+    required = engine == "onnx" or precision == "int8" or shortlist
     if obstacle is None:
         from pairloom.engine import Engine
 
         (folder,) = folders
         precision = cast(Literal["auto", "float32", "int8"], precision)
-        fast = Engine.load(folder.path, folder.settings, precision=precision, threads=threads or cores())
-        return Engines(fast, required, threads=threads)
+        fast = Engine.load(
+            folder.path, folder.settings, precision=precision, threads=threads or cores(), shortlist=shortlist
+        )
+        return Engines(fast, required, threads=threads, shortlist=shortlist)
     if required:
-        asked = "--engine onnx" if engine == "onnx" else "--precision int8"
+        asked = "--shortlist" if shortlist else "--engine onnx" if engine == "onnx" else "--precision int8"
         raise UsageError(f"{asked}: {obstacle}")
     return Engines(threads=threads, reason=obstacle)
 
 
-def _check(engine: str, precision: str, threads: int | None) -> None:
+def _check(engine: str, precision: str, threads: int | None, shortlist: bool) -> None:
     found = []
     for name, given, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
         if given not in known:
@@ -121,6 +130,8 @@ def _check(engine: str, precision: str, threads: int | None) -> None:
         found.append("the engine torch computes in float32 or bfloat16; int8 needs the engine onnx (or auto)")
     if engine == "onnx" and precision == "bfloat16":
         found.append("the engine onnx computes in float32 or int8; bfloat16 needs the engine torch (or auto)")
+    if shortlist and (engine == "torch" or precision == "bfloat16"):
+        found.append("only the engine onnx chooses among a shortlist: leave --shortlist out, or the engine to pairloom")
     if found:
         raise UsageError("\n".join(found))
 

@@ -11,7 +11,7 @@ from pairloom.engine.wire import Array
 from pairloom.errors import FolderError
 from pairloom.folder import read_header
 
-DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1", "U8": "u1"}
+DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "I8": "i1", "U8": "u1", "U32": "<u4"}
 
 
 def map_arrays(path: Path) -> dict[str, Array]:

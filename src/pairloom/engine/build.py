@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from pairloom.engine import fold, search, transformer_fold
+from pairloom.engine import fold, search, shortlist, transformer_fold
 from pairloom.engine.graph import Graph, Value
 from pairloom.engine.kinds import AttentionGraph, HybridGraph, RNNGraph
 from pairloom.engine.layout import Layout
@@ -53,6 +53,8 @@ def build(arrays: Mapping[str, Array], model: GraphModel, layout: Layout) -> Bui
     limits = graph.input("limits", "int64", ("sentences",))
     most = graph.op("ReduceMax", limits, keepdims=0)
     memory, state = model.encode(graph, source, lengths, most)
+    if model.form.listed:
+        memory["listed"] = graph.input(shortlist.BIAS, "float32", ("sentences", "listed"))
     if model.form.width == 1:
         carried = search.start_greedy(graph, model.form, layout, state, limits)
     else:
@@ -73,6 +75,8 @@ def build_rest(arrays: Mapping[str, Array], model: GraphModel, layout: Layout, f
 
 
 def _search(graph: Graph, model: GraphModel, layout: Layout, begun: search.Begun, limits: Value, most: Value) -> Built:
+    if model.form.listed:
+        shortlist.declare(graph)
     kind = search.greedy if model.form.width == 1 else search.beam
     outcome = kind(graph, model, layout, begun, limits, most)
     for name, value in outcome.collected.items():

@@ -16,12 +16,13 @@ from pairloom.decoding.hypotheses import Hypothesis, Sentence, prepare
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.engine.build import FOLDS, MODELS, build, build_rest
 from pairloom.engine.graph import Graph
-from pairloom.engine.layout import Layout
+from pairloom.engine.layout import FIRST, Layout
 from pairloom.engine.products import Precision, add_blocks
 from pairloom.engine.protocol import Form
 from pairloom.engine.quantising import quantised
 from pairloom.engine.running import Graphs, run
-from pairloom.engine.stored import chosen_precision, load_arrays
+from pairloom.engine.shortlist import BIAS, Shortlist
+from pairloom.engine.stored import chosen_precision, load_arrays, load_shortlist
 from pairloom.engine.tracing import Steps, trace_beam, trace_greedy
 from pairloom.engine.wire import Array
 from pairloom.folder import FolderSettings, model_settings
@@ -46,11 +47,13 @@ class Engine:
         *,
         precision: Precision,
         threads: int = 1,
+        likely: Mapping[str, Array] | None = None,  # a shortlist; see `text.likely.Likely`
     ) -> None:
         self.kind, self.settings, self.arrays = kind, settings, dict(arrays)
         self.precision, self.threads = precision, threads
         self.layout = Layout(size)
         self._graphs: dict[Form, Graphs] = {}
+        self.shortlist = None if likely is None else Shortlist(likely, self.arrays, self.layout)
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(threads) if threads > 1 else None
 
@@ -79,12 +82,15 @@ class Engine:
         precision: Literal["auto", "float32", "int8"] = "auto",
         threads: int = 1,
         stored: bool = True,  # False: whatever lies in `engine/` is not looked at
+        shortlist: bool = False,  # the search chooses among what is likely for its source
     ) -> Self:
-        """The engine of a model folder. Raises FolderError for arrays that do not fit the settings."""
+        """The engine of a model folder. Raises FolderError for arrays that do not fit the settings, and
+        UsageError where a shortlist is asked for and there is none."""
+        likely = load_shortlist(path, settings) if shortlist else None
         chosen = chosen_precision(path, precision)
         arrays = load_arrays(path, settings, chosen, stored=stored)
         size, model = settings.target.size, model_settings(settings)
-        return cls(settings.kind, model, size, arrays, precision=chosen, threads=threads)
+        return cls(settings.kind, model, size, arrays, precision=chosen, threads=threads, likely=likely)
 
     def supports(self, settings: DecodingSettings, prefixes: Sequence[Sequence[int]] | None) -> str | None:
         """None, or what the engine does not do."""
@@ -135,14 +141,20 @@ class Engine:
             "lengths": np.array([len(sentence.source) + 1 for sentence in sentences], np.int32),
         }
         alpha, width = settings.length_penalty, settings.beam
-        graphs = self._graphs_of(Form(width, single=len(sentences) == 1))
+        layout, listed, inputs = self.layout, 0, dict[str, Array]()
+        if self.shortlist is not None:
+            chosen = self.shortlist.choose([sentence.source for sentence in sentences])
+            layout, listed, inputs = chosen.layout, chosen.listed, chosen.inputs
+            encoded[BIAS] = chosen.bias
+        graphs = self._graphs_of(Form(width, single=len(sentences) == 1, listed=listed))
         if width == 1:
-            tokens, gains = run(graphs, encoded, limits, {})
-            return trace_greedy(tokens, gains, limits.tolist(), self.layout, alpha)
+            tokens, gains = run(graphs, encoded, limits, inputs)
+            return trace_greedy(tokens, gains, limits.tolist(), layout, alpha)
         decisive = math.ceil(max(settings.patience * width, settings.nbest))
         most = int(limits.max())
         penalties = ((5 + np.arange(1, most + 1, dtype=np.float32)) / 6) ** np.float32(alpha)
         searching: dict[str, Array] = {
+            **inputs,
             "penalties": penalties,
             "final": penalties[limits - 1][:, None],
             "best": np.array([settings.nbest - 1]),
@@ -151,7 +163,7 @@ class Engine:
         collected = run(graphs, encoded, limits, searching)
         if len(sentences) == 1:
             collected = [one[:, None] for one in collected]
-        return trace_beam(Steps(*collected), limits.tolist(), self.layout, settings.nbest, alpha)
+        return trace_beam(Steps(*collected), limits.tolist(), layout, settings.nbest, alpha)
 
     def _graphs_of(self, form: Form) -> Graphs:
         """The sessions of a search; made when first asked for."""
@@ -164,15 +176,16 @@ class Engine:
         if form.rows == "one":
             for name in [name.removesuffix(".quantised") for name in self.arrays if name.endswith(".quantised")]:
                 add_blocks(self.arrays, name)
-        model = MODELS[self.kind](self.settings, self.layout, form)
-        first = build(self.arrays, model, self.layout)
+        layout = Layout(FIRST + form.listed) if form.listed else self.layout
+        model = MODELS[self.kind](self.settings, layout, form)
+        first = build(self.arrays, model, layout)
         lock = threading.Lock()
         opened: list[Any] = []
 
         def rest() -> Any:
             with lock:
                 if not opened:
-                    opened.append(self._session(build_rest(self.arrays, model, self.layout, first).graph, form))
+                    opened.append(self._session(build_rest(self.arrays, model, layout, first).graph, form))
                 return opened[0]
 
         return Graphs(
@@ -185,7 +198,7 @@ class Engine:
             collected=first.collected,
             by_sentence=model.by_sentence,
             width=form.width,
-            end=self.layout.end,
+            end=layout.end,
         )
 
     def _session(self, graph: Graph, form: Form) -> Any:

@@ -82,3 +82,19 @@ class Layout:
         found = rows[self.ids]  # -1 takes the last row, which is then overwritten
         found[self.ids < 0] = filler
         return found
+
+
+@dataclass(frozen=True)
+class Listed(Layout):
+    """The order of a few words of a vocabulary: as if they were one of their own, of `size` tokens."""
+
+    words: tuple[int, ...] = ()  # their ids, `size` - 4 at most
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """[V'] position → id in the whole vocabulary; -1: nothing is there."""
+        known = np.full(self.size, -1, np.int64)
+        known[:FIRST] = np.arange(FIRST)
+        known[FIRST : FIRST + len(self.words)] = self.words
+        own = Layout(self.size).ids
+        return np.where(own < 0, -1, known[own])

@@ -25,6 +25,7 @@ class Form:
 
     width: int = 1  # W
     single: bool = False  # one sentence at a time: no padding, no masks
+    listed: int = 0  # words that the search chooses among; 0: the whole vocabulary
 
     @property
     def rows(self) -> Rows:

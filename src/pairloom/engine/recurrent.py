@@ -17,6 +17,7 @@ from pairloom.engine.layout import Layout
 from pairloom.engine.products import lookup, product
 from pairloom.engine.protocol import Form, Memory, Spoken, State
 from pairloom.engine.recurrent_plan import Plan
+from pairloom.engine.shortlist import logits as logits_of
 
 LEAST = 1e-30
 """As in `models/copying.py`."""
@@ -95,7 +96,7 @@ class Recurrent:
         combined = self._read_out(g, hidden, read, context, token)
         if plan.feeds:
             after["fed"] = product(g, combined, "feed", rows=self.form.rows)
-        logits = product(g, combined, "output", rows=self.form.rows)
+        logits = logits_of(g, self.form, memory, combined)
         if not plan.copies:
             return Spoken(logits, after)
         gate = g.add(context["gate"], read["gate"], token["gate"])

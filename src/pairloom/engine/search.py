@@ -22,6 +22,7 @@ import numpy as np
 from pairloom.engine.graph import Body, Given, Graph, Value
 from pairloom.engine.layout import Layout
 from pairloom.engine.protocol import Form, GraphModel, Memory, State
+from pairloom.engine.shortlist import in_table
 from pairloom.text.components import BOS
 
 CARRIED = frozenset({"token", "left", "scores", "done", "first"})
@@ -53,7 +54,7 @@ def greedy(graph: Graph, model: GraphModel, layout: Layout, begun: Begun, limits
 
     def body(g: Graph, step: Value, now: dict[str, Value]) -> tuple[Value, dict[str, Value], dict[str, Value]]:
         state = {name: value for name, value in now.items() if name not in CARRIED}
-        spoken = model.step(g, step, now["token"], begun.memory, state)
+        spoken = model.step(g, step, in_table(g, model.form, now["token"]), begun.memory, state)
         scores = spoken.scores if spoken.normalised else g.op("LogSoftmax", spoken.scores, axis=-1)
         gain, token = _best(g, layout, scores)
         ended = g.op("Equal", token, int(layout.end))
@@ -189,7 +190,7 @@ def _beam_body(
 
     def body(g: Graph, step: Value, now: dict[str, Value]) -> tuple[Value, dict[str, Value], dict[str, Value]]:
         state = {name: value for name, value in now.items() if name not in CARRIED}
-        spoken = model.step(g, step, now["token"], memory, state)
+        spoken = model.step(g, step, in_table(g, model.form, now["token"]), memory, state)
         log_probs = spoken.scores if spoken.normalised else g.op("LogSoftmax", spoken.scores, axis=-1)
         before = Rows(now["scores"], now.get("first", given.get("first")), given["each"])
         survivors, codes, ends = _continuations(g, layout, log_probs, before, width)

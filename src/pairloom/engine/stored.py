@@ -1,7 +1,8 @@
 """What lies in `engine/` of a model folder, and what is made of it. No torch here.
 
-    engine.json          schema, what the model's weights were, which precision is the default, what was measured
-    int8.safetensors     the arrays of the engine in int8
+    engine.json            schema, what the model's weights were, which precision is the default, what was measured
+    int8.safetensors       the arrays of the engine in int8
+    shortlist.safetensors  which words are likely for which source, where that was made; of uint32
     MANIFEST.sha256
 
 There is no graph: it is built from the validated settings when the engine is opened, so that nothing in a folder can
@@ -25,7 +26,7 @@ from pairloom.engine.products import Precision
 from pairloom.engine.quantising import quantised
 from pairloom.engine.shapes import SHAPES, differences, expected
 from pairloom.engine.wire import Array
-from pairloom.errors import FolderError
+from pairloom.errors import FolderError, UsageError
 from pairloom.folder import (
     LARGEST_HEADER,
     WEIGHTS,
@@ -40,6 +41,9 @@ from pairloom.models.settings import ModelSettings
 from pairloom.storage import read_manifest
 
 INT8 = "int8.safetensors"
+SHORTLIST = "shortlist.safetensors"
+MOST_LISTED = 512
+"""Words, at most, that a shortlist has for one token of the source."""
 
 
 class EngineFacts(BaseModel):
@@ -73,9 +77,9 @@ def check_engine(path: Path, most: int) -> None:
     place = path / "engine"
     if not place.is_symlink() and not place.is_dir():
         return
-    arrays = place / INT8
-    names = ("engine.json", INT8) if not arrays.is_file() or arrays.stat().st_size <= most else ("engine.json",)
-    check_files(place, names, names, {INT8: most})
+    looked = [one for one in (INT8, SHORTLIST) if not (place / one).is_file() or (place / one).stat().st_size <= most]
+    names = ("engine.json", *looked)
+    check_files(place, names, {*names} - {SHORTLIST}, dict.fromkeys(looked, most))
 
 
 def chosen_precision(path: Path, asked: Precision | Literal["auto"]) -> Precision:
@@ -122,3 +126,36 @@ def fold(weights: Path, settings: FolderSettings, model: ModelSettings) -> dict[
         return FOLDS[settings.kind](given, model, Layout(settings.target.size))
     except (KeyError, ValueError, IndexError) as error:
         raise FolderError(f"{weights} does not fit config.json: {error}") from None
+
+
+def load_shortlist(path: Path, settings: FolderSettings) -> dict[str, Array]:
+    """The arrays of `text.likely.Likely`, checked. Raises UsageError, with the remedy, where there are none or the
+    model needs the whole vocabulary; FolderError for a file that does not fit the settings."""
+    if problem := why_no_shortlist(settings):
+        raise UsageError(f"{path}: {problem}")
+    place, words = path / "engine" / SHORTLIST, settings.target.size
+    if not place.is_file():
+        raise UsageError(
+            f"{path} has no shortlist: `pairloom export {path} --to shortlist --pairs PAIRS...` makes it of the pairs "
+            "that the model was trained on"
+        )
+    room = 4 * (settings.source.size * MOST_LISTED + words) + LARGEST_HEADER + 8
+    check_files(path / "engine", (SHORTLIST,), (SHORTLIST,), {SHORTLIST: room})
+    arrays = map_arrays(place)
+    last = {name: array.shape[-1] if array.ndim else 0 for name, array in arrays.items()}
+    lists = settings.source.size, min(last.get("by_source", 0), MOST_LISTED)
+    problems = differences(
+        arrays, {"by_source": ("uint32", lists), "always": ("uint32", (min(last.get("always", 0), words),))}
+    )
+    problems = problems or [
+        f"{name} lists word {array.max()} of {words}" for name, array in arrays.items() if array.max(initial=0) >= words
+    ]
+    if problems:
+        raise FolderError(f"{place} does not fit config.json:", problems)
+    return arrays
+
+
+def why_no_shortlist(settings: FolderSettings) -> str | None:
+    """Why a model cannot have a shortlist; None if it can."""
+    copies = bool(getattr(model_settings(settings), "copying", False))
+    return "a model that copies can say every word of its source: it has no shortlist" if copies else None

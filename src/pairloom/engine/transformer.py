@@ -19,6 +19,7 @@ from pairloom.engine.graph import Graph, Value
 from pairloom.engine.layout import Layout
 from pairloom.engine.products import Rows, lookup, product
 from pairloom.engine.protocol import Form, Memory, Spoken, State
+from pairloom.engine.shortlist import logits
 from pairloom.models.transformer_settings import TransformerSettings
 
 
@@ -168,7 +169,7 @@ class TransformerGraph:
             values = layers.leave(g, values, mixed, f"{name}.norm.1")
             values = layers.feed_forward(g, values, name, f"{name}.norm.2")
         hidden = layers.norm(g, values, "norm") if layers.before else values
-        return Spoken(layers.product(g, hidden, "output"), after)
+        return Spoken(logits(g, self.form, memory, hidden), after)
 
     def _heads(self, graph: Graph, rows: Value, sentences: Value) -> Value:
         """[R, d] → [N, Z, W, d / Z]"""

@@ -14,6 +14,7 @@ from pairloom.weights import load_folder
 from pairloom.workflow.card import card
 from pairloom.workflow.engine import JUDGED, Judged, judge
 from pairloom.workflow.model import Model
+from pairloom.workflow.shortlist import kept_shortlist, write_shortlist
 
 
 def export_engine(path: str | Path, dev: Sequence[str] = ()) -> Judged:
@@ -28,7 +29,10 @@ def export_engine(path: str | Path, dev: Sequence[str] = ()) -> Judged:
     settings = folder.settings
     lines = questions(((pair.source, pair.target) for pair in opened), settings.merge)[:JUDGED]
     with locked(path):
+        listed = kept_shortlist(path, settings)
         judged = judge(folder, lines, settings.metrics or default_metrics(settings.target.unit))
+        if listed is not None and judged.engine is not None:
+            write_shortlist(path, listed)
         facts = read_json(path / "training.json")
         if "result" in facts:
             text = card(path.resolve().name, settings, facts, judged.note)

@@ -168,14 +168,22 @@ def path_names(paths: Paths) -> list[str]:
     return [str(paths)] if isinstance(paths, str | Path) else [str(path) for path in paths]
 
 
-def load(*paths: Paths, engine: str = "auto", precision: str = "auto", threads: int | None = None) -> Model:
+def load(
+    *paths: Paths,
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    shortlist: bool = False,
+) -> Model:
     """The model in a folder; of several folders, an ensemble: the mean of their probabilities at every step.
 
     `engine` is auto, torch or onnx, `precision` auto, float32, bfloat16 (torch) or int8 (onnx): auto takes onnx where
     it is installed and the folder has an `engine/`, in the precision that was found good when that was made.
+    With `shortlist` that engine chooses among the words that are likely for a source, and a score is the probability
+    among these; what torch does (streams, explanations, scores of given pairs) knows the whole vocabulary.
 
     Raises UsageError for an engine that cannot be had, and FolderError, naming all that is wrong with a folder, or what
     keeps the models from answering together.
     """
     folders = [read_folder(path) for some in paths for path in path_names(some)]
-    return Model(*folders, engines=choose_engines(folders, engine, precision, threads))
+    return Model(*folders, engines=choose_engines(folders, engine, precision, threads, shortlist=shortlist))

@@ -17,6 +17,7 @@ import torch
 from pairloom.checkpoint import newest_checkpoint, newest_files
 from pairloom.decoding.generator import Generator
 from pairloom.decoding.settings import DecodingSettings
+from pairloom.engine.stored import why_no_shortlist
 from pairloom.errors import FolderError, UsageError
 from pairloom.folder import SEALED, TOKENIZERS, is_model, json_bytes, read_json, seal, unseal, write_json
 from pairloom.learning.events import Finished, Sample, Step, Validation
@@ -45,6 +46,7 @@ from pairloom.workflow.engine import JUDGED, judge
 from pairloom.workflow.log import LOG, RunLog, read_log
 from pairloom.workflow.prepare import Data, Prepared, StopAskedError, open_data, prepare
 from pairloom.workflow.settings import RunSettings
+from pairloom.workflow.shortlist import WORTH_IT, add_shortlist
 from pairloom.workflow.sizing import recorded
 from pairloom.workflow.start import start_from_vectors, vectors_digest
 
@@ -326,5 +328,7 @@ def _judge(out: Path, prepared: Prepared) -> ev.Evaluated:
     lines = questions(prepared.development_pairs, prepared.folder.merge)[:JUDGED]
     metrics = prepared.folder.metrics or default_metrics(prepared.folder.target.unit)
     judged = judge(load_folder(out), lines, metrics)
+    if judged.engine is not None and prepared.folder.target.size >= WORTH_IT and not why_no_shortlist(prepared.folder):
+        add_shortlist(out, prepared.folder, prepared.train)
     scores = score(judged.outputs, [right for _, right in lines], metrics)
     return ev.Evaluated(tuple(scores), len(lines), judged.note)
