@@ -34,8 +34,8 @@ from pairloom.workflow.doctor import examine
 from pairloom.workflow.model import Model
 
 RESULT = Path(__file__).parent / "results" / "shortlist.json"
-SIZES = ((32, 128), (64, 256), (128, 512))
-"""Words for each token of the source, words for every source."""
+SIZES = ((16, 128), (64, 256), (128, 1024))
+"""Words for each token of the source at most, words for every source."""
 WHOLE = "the whole vocabulary"
 BEAMS = {"greedy": 1, "beam 5": 5}
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
@@ -80,7 +80,7 @@ def main() -> None:
         }
     else:
         facts = examine()
-        found |= {"threads": given.threads, "rounds": given.rounds, "processor": facts["processor"]["name"]}
+        found |= {"threads": given.threads, "rounds": given.rounds, "processor": facts.processor}
         found["speed"] = speed(models(folder, lists, "int8", given.threads), sources, given.rounds)
     RESULT.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     print(json.dumps(found, indent=2))

@@ -25,9 +25,9 @@ def shortlist_section(found: dict[str, Any]) -> str:
         "    python benchmarks/shortlist.py quality --data DATA --model RUNS/A",
         "    python benchmarks/shortlist.py speed --data DATA --model RUNS/A",
         "",
-        f"Multi30k test_2016 ({found['lines']:,} lines), German → English, the attention LSTM of the section above; "
-        "lists of two sizes of words, learned from the training pairs by IBM model 1. Words listed: for a line / 16 / 32 "
-        "lines of like length together, mean. Each pair of figures is greedy / beam 5.",
+        f"Multi30k test_2016 ({found['lines']:,} lines), German → English, an attention LSTM; the lists are "
+        "learned from the training pairs by IBM model 1. Words listed: for a line / 16 / 32 lines of like length "
+        "together, mean. Each pair of figures is greedy / beam 5.",
         "",
         "| the search chooses among | words listed | float32: same text | BLEU | int8: same text | BLEU |",
         "|---|---|---|---|---|---|",

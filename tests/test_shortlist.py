@@ -61,7 +61,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[str, Model]:
 def side(sentences: list[list[int]]) -> Side:
     lengths = [len(sentence) for sentence in sentences]
     tokens = np.array([token for sentence in sentences for token in sentence], np.uint16)
-    return Side(tokens, np.concatenate([[0], np.cumsum(lengths)]))
+    return Side(tokens, np.cumsum([0, *lengths], dtype=np.int64))
 
 
 # -- which words are likely --------------------------------------------------------------------------------------------
@@ -84,7 +84,14 @@ def test_what_a_token_causes_is_first_in_its_list() -> None:
 
 
 def test_lists_of_next_to_nothing() -> None:
-    for said, targets in (([], []), ([[]], [[]]), ([[5]], [[]]), ([[]], [[5]]), ([[5]], [[6]])):
+    cases: list[tuple[list[list[int]], list[list[int]]]] = [
+        ([], []),
+        ([[]], [[]]),
+        ([[5]], [[]]),
+        ([[]], [[5]]),
+        ([[5]], [[6]]),
+    ]
+    for said, targets in cases:
         found = find_likely(side(said), side(targets), (8, 8), joint=False)
         assert found.by_source.dtype == found.always.dtype == np.uint32
         assert found.always.tolist() == [token for one in targets for token in one]

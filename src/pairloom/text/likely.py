@@ -26,6 +26,8 @@ EACH = 64
 ALWAYS = 256
 """Frequent target tokens kept for every source."""
 PASSES = 4
+LEAST = 0.003
+"""The probability that a token must at least have of its source token to be in the list."""
 MOST = 2**25
 """Combinations, at most: of more pairs only every second, every third ... is looked at."""
 
@@ -79,19 +81,21 @@ def _ranges(begins: Numbers, lengths: Numbers) -> Numbers:
 
 def _learned(sources: Numbers, places: Numbers, which: Numbers) -> npt.NDArray[Any]:
     """P(target | source) of each pair [U], from even ones."""
-    probabilities = np.ones(len(sources))
+    probabilities: npt.NDArray[Any] = np.ones(len(sources))
+    if not len(places):
+        return probabilities  # of nothing
     for _ in range(PASSES):
         shares = probabilities[which]
         shares /= np.bincount(places, shares)[places]
         counts = np.bincount(which, shares, minlength=len(sources))
-        probabilities = counts / np.bincount(sources, counts)[sources] if len(sources) else counts
+        probabilities = counts / np.bincount(sources, counts)[sources]
     return probabilities
 
 
 def _fill(lists: Ids, sources: Numbers, targets: Numbers, probabilities: npt.NDArray[Any]) -> None:
-    """The most probable targets of each source, best first, without what comes to nothing (a millionth)."""
+    """The most probable targets of each source, best first, but for those below `LEAST`."""
     order = np.lexsort((-probabilities, sources))
-    order = order[probabilities[order] > 1e-6]
+    order = order[probabilities[order] > LEAST]
     sources, targets = sources[order], targets[order]
     rank = np.arange(len(sources)) - np.searchsorted(sources, sources)
     best = rank < lists.shape[1]
