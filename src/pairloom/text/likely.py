@@ -29,7 +29,7 @@ PASSES = 4
 LEAST = 0.003
 """The probability that a token must at least have of its source token to be in the list."""
 MOST = 2**25
-"""Combinations, at most: of more pairs only every second, every third ... is looked at."""
+"""Combinations of tokens, at most (about half a gigabyte): of more pairs not all are looked at."""
 
 
 class Likely(NamedTuple):
@@ -43,6 +43,7 @@ def find_likely(
     source: Side, target: Side, sizes: tuple[int, int], *, joint: bool, each: int = EACH, always: int = ALWAYS
 ) -> Likely:
     """The lists for vocabularies of so many tokens; `joint`: they are one, and every token may be said as it is."""
+    source, target = _some(source, target)
     counts = np.bincount(target.tokens, minlength=sizes[1])
     counts[: EOS + 1] = 0
     frequent = np.argsort(-counts, kind="stable")[: min(always, int((counts > 0).sum()))]
@@ -59,18 +60,27 @@ def find_likely(
     return Likely(lists, frequent.astype(np.uint32))
 
 
+def _some(source: Side, target: Side) -> tuple[Side, Side]:
+    """All pairs, or of too many every second, third, ... one."""
+    lengths = source.lengths(), target.lengths()
+    step = max(1, -(-int((lengths[0] * lengths[1]).sum()) // MOST))
+    if step == 1:
+        return source, target
+    first, second = (
+        Side(side.tokens[_ranges(side.offsets[:-1][::step], each[::step])], np.cumsum([0, *each[::step]]))
+        for side, each in zip((source, target), lengths, strict=True)
+    )
+    return first, second
+
+
 def _combinations(source: Side, target: Side, size: int) -> tuple[Numbers, Numbers, Numbers]:
     """The different pairs [U], as source · size + target, ascending; and of each combination its place and its pair,
     [C] each."""
-    lengths = source.lengths(), target.lengths()
-    step = max(1, -(-int((lengths[0] * lengths[1]).sum()) // MOST))
-    chosen = np.arange(0, len(lengths[0]), step)
-    places = _ranges(target.offsets[chosen], lengths[1][chosen])  # [P]
-    width = np.repeat(lengths[0][chosen], lengths[1][chosen])  # [P] tokens of the source of each
-    begins = np.repeat(source.offsets[chosen], lengths[1][chosen])
-    causes = source.tokens[_ranges(begins, width)].astype(np.int64)  # [C]
-    pairs, which = np.unique(causes * size + np.repeat(target.tokens[places], width), return_inverse=True)
-    return pairs, np.repeat(np.arange(len(places)), width), which.reshape(-1)
+    lengths = target.lengths()
+    width = np.repeat(source.lengths(), lengths)  # [P] tokens of the source of each
+    causes = source.tokens[_ranges(np.repeat(source.offsets[:-1], lengths), width)].astype(np.int64)  # [C]
+    pairs, which = np.unique(causes * size + np.repeat(target.tokens, width), return_inverse=True)
+    return pairs, np.repeat(np.arange(len(width)), width), which.reshape(-1)
 
 
 def _ranges(begins: Numbers, lengths: Numbers) -> Numbers:
