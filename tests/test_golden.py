@@ -35,3 +35,13 @@ def test_a_stored_folder_gives_the_same_text(folder: Path, one_thread: None) -> 
     scores = model.score([("ab 가", "가 ab"), ("cab", "cab")])
     assert scores == pytest.approx(kept["scores"], abs=2e-3)
     assert len(set(kept["greedy"])) > 5, "a model that always says the same proves nothing"
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_stored_engine_gives_the_same_text(precision: str, one_thread: None) -> None:
+    folder = GOLDEN / "0.1" / "attention-engine"
+    kept, model = answers(folder), pairloom.load(folder, engine="onnx", precision=precision)
+    assert model.generate(kept["sources"], beam=1) == kept[f"greedy {precision}"]
+    assert model.generate(kept["sources"], beam=4) == kept[f"beam {precision}"]
+    if precision == "float32":
+        assert (kept["greedy"], kept["beam"]) == (kept["greedy float32"], kept["beam float32"]), "what torch says"

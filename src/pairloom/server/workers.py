@@ -18,9 +18,9 @@ from pairloom.server.meters import Meters
 from pairloom.server.queue import Job, WorkQueue
 from pairloom.server.shelf import Served
 
-BEHIND = 5
-"""How much later than others the workers get a processor: who refuses, or hands on an answer, takes but a moment and
-should not wait for a batch."""
+BEHIND = 19
+"""How far behind the event loop the workers stand in line for a processor, the farthest there is: who refuses, or hands
+on an answer, takes but a moment and should not wait for a batch. (docs/LOG.md has what 5, 12 and 19 do.)"""
 
 Answer = Any
 """An `Output`, the result of a call, or an exception."""
