@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ from typing import Any
 import pytest
 
 from calls import Answer
+
+for number, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    # Started in the background or by nohup, checks inherit signals that are ignored, and hand them on to what they start.
+    if hasattr(signal, number) and signal.getsignal(getattr(signal, number)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, number), usual)
+
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads beside other work wait for each other; before torch comes
 
