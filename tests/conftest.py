@@ -16,7 +16,7 @@ import pytest
 from calls import Answer
 
 for number, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
-    # Started in the background or by nohup, checks inherit signals that are ignored, and hand them on to what they start.
+    # Started in the background or by nohup, checks inherit ignored signals, and hand them on to what they start.
     if hasattr(signal, number) and signal.getsignal(getattr(signal, number)) == signal.SIG_IGN:
         signal.signal(getattr(signal, number), usual)
 
