@@ -155,7 +155,7 @@ def add_machine(parser: Parser, *, searches: bool = False) -> None:
     text = "auto: float32, or int8 (onnx) if this costs the model nothing to speak of; `pairloom show` tells"
     group.add_argument("--precision", choices=choices, dest="machine.precision", help=text)
     if searches:
-        text = "choose among the words likely for each source (onnx): faster, and now and then another text"
+        text = "choose among the words likely for each source (onnx): faster, but up to one text in five is another"
         group.add_argument("--shortlist", action="store_const", const=True, dest="machine.shortlist", help=text)
 
 
