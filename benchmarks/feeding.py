@@ -10,17 +10,16 @@ can be stopped and gone on with. DATA is described in README.md beside this file
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import re
 import statistics
-import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from origin import commit, today
 from torch import Tensor
 
 import pairloom
@@ -172,18 +171,12 @@ def keep(result: dict[str, Any], given: argparse.Namespace) -> None:
         f"--seeds {given.seeds} --data DATA --runs RUNS",
         "steps": given.steps,
         "model": WORKS[given.work]["model"],
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": today(),
         "versions": {"pairloom": __version__, "torch": torch.__version__},
         "threads": 1,
         "precision": "float32",
     }
     RESULTS.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8")
-
-
-def commit() -> str:
-    """Of the code that trains."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE).stdout.strip()
 
 
 # -- showing -------------------------------------------------------------------------------------------------------

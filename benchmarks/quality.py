@@ -11,19 +11,17 @@ NAME-3 is NAME with the seed 3, NAME-x5 the ensemble of NAME-1 to NAME-5, which 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from origin import PAIRLOOM, commit, pairloom, today
 from samples import QUESTIONS, UTTERANCES
 
 HERE = Path(__file__).parent
-PAIRLOOM = [sys.executable, "-m", "pairloom"]
 PROCESSOR_TIME = [sys.executable, str(HERE / "loops" / "processor_time.py")]
 MULTI30K = ["multi30k/train.de", "multi30k/train.en", "--dev", "multi30k/val.de", "multi30k/val.en"]
 MULTI30K_BACK = ["multi30k/train.en", "multi30k/train.de", "--dev", "multi30k/val.en", "multi30k/val.de"]
@@ -164,13 +162,13 @@ def measure(one: Wanted, data: Path, runs: Path, options: list[str]) -> dict[str
         for seed in one.seeds or (None,)
     ]
     folders = [str(runs / _folder(one, seed)) for seed in one.seeds or (None,)]
-    judged = pairloom("evaluate", *folders, *_places(chosen["test"], data), *chosen["options"])
+    judged = answer_of("evaluate", *folders, *_places(chosen["test"], data), *chosen["options"])
     names = " ".join(Path(folder).name for folder in folders)
     result: dict[str, Any] = {
         **together(members),
         "name": one.name,
         "judged_by": " ".join(["pairloom evaluate", names, *chosen["test"], *chosen["options"]]),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": today(),
         "lines": judged["lines"],
         "scores": judged["scores"],
     }
@@ -190,10 +188,10 @@ def _budget(words: list[str]) -> list[str]:
 
 def train(words: list[str], data: Path, folder: Path) -> dict[str, Any]:
     """One model: trained, or found finished."""
-    trained = pairloom("train", *_places(words, data), "--out", str(folder))
+    trained = answer_of("train", *_places(words, data), "--out", str(folder))
     trained_at = folder.with_name(folder.name + ".commit")  # beside the folder, for a later judgement of the same model
     if not trained["finished_before"]:
-        trained_at.write_text(_commit(), "utf-8")
+        trained_at.write_text(commit(), "utf-8")
     log = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     speeds = sorted(row["tokens_per_second"] for row in log if row["event"] == "step")
     return {
@@ -225,26 +223,16 @@ def together(members: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _replies(folders: list[str], test: list[str], asked: Sequence[str]) -> dict[str, Any]:
     """Perplexity of the given answers, and what the model says to twenty lines of our own."""
-    scored = [json.loads(line) for line in _run("score", *folders, *test, "--json").splitlines()]
+    scored = [json.loads(line) for line in pairloom("score", *folders, *test, "--json").splitlines()]
     lines = "".join(f"{line}\n" for line in asked)
-    said = _run("generate", *folders, "-", stdin=lines).splitlines()
+    said = pairloom("generate", *folders, "-", stdin=lines).splitlines()
     return {"scored": scored[-1], "samples": [list(both) for both in zip(asked, said, strict=True)]}
 
 
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE).stdout.strip()
-
-
-def pairloom(*words: str) -> dict[str, Any]:
+def answer_of(*words: str) -> dict[str, Any]:
     """One command with --json."""
-    content: dict[str, Any] = json.loads(_run(*words, "--json"))
+    content: dict[str, Any] = json.loads(pairloom(*words, "--json"))
     return content
-
-
-def _run(*words: str, stdin: str = "") -> str:
-    command = [*PAIRLOOM, *words]
-    return subprocess.run(command, stdout=subprocess.PIPE, input=stdin, text=True, encoding="utf-8", check=True).stdout
 
 
 def _places(words: list[str], data: Path) -> list[str]:

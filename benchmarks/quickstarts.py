@@ -6,11 +6,10 @@ python benchmarks/quickstarts.py --runs RUNS [dates] [pronounce]
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+from origin import commit, pairloom, today
 
 HERE = Path(__file__).parent
 
@@ -23,18 +22,16 @@ def main() -> None:
     given = parser.parse_args()
     for kind in given.kinds or ("dates", "pronounce"):
         out = given.runs / f"quickstart-{kind}"
-        command = [sys.executable, "-m", "pairloom", "quickstart", kind, "--out", str(out), "--json"]
-        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        found = json.loads(pairloom("quickstart", kind, "--out", str(out), "--json"))
         training = json.loads((out / "model" / "training.json").read_text("utf-8"))
         log = [json.loads(line) for line in (out / "model" / "metrics.jsonl").read_text("utf-8").splitlines()]
         speeds = sorted(row["tokens_per_second"] for row in log if row["event"] == "step")
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=True, stdout=-1, text=True, cwd=HERE)
         result = {
             "name": f"quickstart-{kind}",
             "command": f"pairloom quickstart {kind}",
             "judged_by": "(the same command judges on its test pairs)",
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "commit": commit.stdout.strip(),
+            "date": today(),
+            "commit": commit(),
             "seed": training["seed"],
             "versions": training["versions"],
             "precision": training["precision"],

@@ -17,7 +17,7 @@ from answering_section import answering_section
 from report_learning import PICTURE, draw_minutes, minutes_section, vectors_section
 from report_speed import front_table, limits_section, training_section
 from shortlist_section import shortlist_section
-from works import LANGUAGES, ON_THE_FRONT, WORKS, Work
+from works import LANGUAGES, ON_THE_FRONT, WORKS, Work, score_of
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -82,11 +82,6 @@ def figure(result: dict[str, Any], metric: str) -> str:
     """`BLEU 41.20 [39.50, 42.60]`"""
     one = score_of(result, metric)
     return f"{one['name']} {one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
-
-
-def score_of(result: dict[str, Any], metric: str) -> dict[str, Any]:
-    """One score of a result."""
-    return next(score for score in result["scores"] if score["metric"] == metric)
 
 
 def title(name: str, result: dict[str, Any]) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from works import score_of
+
 CURVE = ("multi30k-5", "multi30k-10", "multi30k-20", "multi30k-60")
 PICTURE = Path("docs") / "minutes.png"
 
@@ -17,8 +19,7 @@ def points(found: dict[str, dict[str, Any]]) -> list[tuple[float, dict[str, floa
     for name in CURVE:
         if name in found:
             result = found[name]
-            bleu = next(score for score in result["scores"] if score["metric"] == "bleu")
-            rows.append((result["minutes"] * result["threads"], bleu, result))
+            rows.append((result["minutes"] * result["threads"], score_of(result, "bleu"), result))
     return sorted(rows, key=lambda row: row[0])
 
 

@@ -77,9 +77,9 @@ def front_table(training: dict[str, Any] | None, answering: dict[str, Any] | Non
     """For the READMEs: pairloom and one other a row."""
     rows = []
     for work in training["works"].values() if training else ():
-        own, *others = work["rows"]
+        own, other = work["rows"][:2]
         what = f"training: {SIZES.sub('', work['what'])}, {work['unit']}"
-        rows += [(what, f"{own['median']:,}", f"{one['system']} {one['median']:,}", one["ratio"]) for one in others[:1]]
+        rows.append((what, f"{own['median']:,}", f"{other['system']} {other['median']:,}", other["ratio"]))
     for work, systems in answering["works"].items() if answering else ():
         rival, (own, *_) = answering["rival"], systems
         them, us = systems[rival], systems[own]

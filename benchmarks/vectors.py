@@ -12,7 +12,6 @@ from all 29,000 sentences of each side, and judges on test_2016. What is finishe
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import re
@@ -22,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from origin import commit, pairloom, today
 from peers import environment, python_of, say, version_of
 
 from pairloom.version import __version__
@@ -102,17 +102,9 @@ def train(sides: list[Path], data: Path, out: Path, epochs: int, seed: int, more
     return out
 
 
-def pairloom(*words: str) -> str:
-    """One command."""
-    command = [sys.executable, "-m", "pairloom", *words]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8").stdout
-
-
 def origin() -> dict[str, str]:
     """When, and of which commit."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, check=True, capture_output=True, text=True, cwd=HERE).stdout.strip()
-    return {"commit": commit, "date": datetime.datetime.now(datetime.UTC).date().isoformat()}
+    return {"commit": commit(), "date": today()}
 
 
 def main() -> None:

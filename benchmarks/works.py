@@ -5,7 +5,7 @@ Where a published figure could not be looked up, there is none: nothing here is 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Work(NamedTuple):
@@ -93,3 +93,9 @@ WORKS: dict[str, Work] = {
 
 ON_THE_FRONT = tuple(WORKS)
 """The works whose rows stand in the READMEs, too."""
+
+
+def score_of(result: dict[str, Any], metric: str) -> dict[str, Any]:
+    """One score of a result."""
+    found: dict[str, Any] = next(score for score in result["scores"] if score["metric"] == metric)
+    return found

@@ -99,22 +99,29 @@ def test_the_shapes_of_the_arrays_follow_from_the_settings(pair: tuple[str, Mode
     assert differences({"table": arrays["table"]}, expected(shapes, "int8")) != []
 
 
-def test_a_large_vocabulary_goes_through_blocks() -> None:
-    """The same search where the best are found through the maxima of blocks, and the last block is not full."""
+def of_size(size: int) -> tuple[Model, Engine, list[list[int]]]:
+    """A small attention model with that many words, from torch's random state; its engine, and nine sources."""
     import torch
 
     from pairloom.models.attention import AttentionModel, AttentionSettings
 
+    settings = AttentionSettings(embedding=8, encoder_hidden=8, hidden=16)
+    model = AttentionModel(settings, size, size).eval()
+    for parameter in model.parameters():
+        parameter.data += 0.4 * torch.randn_like(parameter)
+    weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+    dice = random.Random(size)
+    asked = [[dice.randrange(4, size) for _ in range(dice.randint(1, 6))] for _ in range(9)]
+    return model, Engine.of_weights("attention", settings, size, weights), asked
+
+
+def test_a_large_vocabulary_goes_through_blocks() -> None:
+    """The same search where the best are found through the maxima of blocks, and the last block is not full."""
+    import torch
+
     torch.manual_seed(3)
     for size in (1030, 1100, 2052):
-        settings = AttentionSettings(embedding=8, encoder_hidden=8, hidden=16)
-        model = AttentionModel(settings, size, size).eval()
-        for parameter in model.parameters():
-            parameter.data += 0.4 * torch.randn_like(parameter)
-        weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
-        engine = Engine.of_weights("attention", settings, size, weights)
-        dice = random.Random(size)
-        asked = [[dice.randrange(4, size) for _ in range(dice.randint(1, 6))] for _ in range(9)]
+        model, engine, asked = of_size(size)
         for search in (SEARCHES[0], SEARCHES[2], DecodingSettings(beam=9, nbest=3), DecodingSettings(beam=20, nbest=2)):
             wanted = generate(model, asked, settings=search)
             for batch in (64, 1):

@@ -28,7 +28,7 @@ from pairloom.text.corpus import Side
 from pairloom.text.likely import find_likely
 from pairloom.workflow.show import describe
 from searches import assert_same
-from test_engine import READY, SEARCHES, SIZE, engine_of, sources
+from test_engine import READY, SEARCHES, SIZE, engine_of, of_size, sources
 from test_models import build
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -145,18 +145,9 @@ def test_nothing_is_said_that_is_not_listed_and_company_changes_nothing(pair: tu
 def test_a_large_vocabulary_goes_through_blocks_of_what_is_listed() -> None:
     import torch
 
-    from pairloom.models.attention import AttentionModel, AttentionSettings
-
     torch.manual_seed(3)
-    settings = AttentionSettings(embedding=8, encoder_hidden=8, hidden=16)
     for size, each in ((1100, 300), (5000, 400)):
-        model = AttentionModel(settings, size, size).eval()
-        for parameter in model.parameters():
-            parameter.data += 0.4 * torch.randn_like(parameter)
-        weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
-        plain = Engine.of_weights("attention", settings, size, weights)
-        dice = random.Random(size)
-        asked = [[dice.randrange(4, size) for _ in range(dice.randint(1, 6))] for _ in range(9)]
+        _, plain, asked = of_size(size)
         whole = {"by_source": np.zeros((size, 0), np.uint32), "always": np.arange(size, dtype=np.uint32)}
         few = some(size, each)
         for search in (SEARCHES[0], SEARCHES[2], DecodingSettings(beam=9, nbest=3)):

@@ -109,7 +109,7 @@ class Talk:
 
     def _reply(self, text: str) -> None:
         for piece in self.conversation.reply(text):
-            print(one_line(piece), end="", flush=True)
+            print(as_line(piece), end="", flush=True)
         show()
         sys.stdout.flush()
 
@@ -150,7 +150,7 @@ class Talk:
 
     def _history(self, _: str) -> None:
         for who, line in self.conversation.lines:
-            show(f"{who}\t{one_line(line)}")
+            show(f"{who}\t{as_line(line)}")
 
     def _save(self, rest: str) -> None:
         if not rest:
@@ -174,7 +174,7 @@ def _number(text: str, kind: Callable[[str], Any], example: str, default: Any) -
         raise UsageError(f"{text!r} is no number; for instance {example}") from None
 
 
-def one_line(text: str) -> str:
+def as_line(text: str) -> str:
     """As one line that acts on no terminal: a model may have learnt control characters, too."""
     return printable(text.translate(BREAKS))
 

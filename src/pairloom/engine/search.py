@@ -156,7 +156,7 @@ def start_beam(graph: Graph, model: GraphModel, layout: Layout, state: State, li
         opening[0, 0] = 0
         rows = g.op("Range", 0, g.op("Squeeze", sentences), 1)  # [N]
         state = _moved(g, model, state, g.reshape(g.op("Expand", g.op("Unsqueeze", rows, [1]), [1, width]), -1))
-    elif not model.form.single and width > 1:
+    elif not model.form.single:
         first["first"] = _first_rows(g, layout, limits, 1)
     scores = g.reshape(g.op("Expand", opening, g.concat(sentences, [1], axis=0)), -1, 1)
     done = g.input("done", "float32", ("sentences", "decisive"))

@@ -98,8 +98,9 @@ def make_plan(
     if settings.kind not in SETTINGS:
         raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(SETTINGS)}")
     amount = ("few" if pairs < FEW else "many") if target_unit in SYMBOLS else "text"
-    passes = {"most_epochs": most_passes(pairs)} if amount == "few" else {}
     usual, rates = SIZES[settings.kind][amount], {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
+    if amount == "few":
+        rates["most_epochs"] = most_passes(pairs)
     chosen = size or USUAL[amount]
     other = SIZES[settings.kind][next(name for name, one in USUAL.items() if one == chosen)]
     try:
@@ -109,7 +110,6 @@ def make_plan(
         training = TrainingSettings.model_validate(
             {
                 **rates,
-                **passes,
                 **_budget(settings),
                 "seed": settings.seed,
                 "precision": _precision(settings, device),

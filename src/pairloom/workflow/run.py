@@ -324,7 +324,8 @@ def generation_defaults(train: Corpus) -> dict[str, Any]:
 
 
 def _judge(out: Path, prepared: Prepared) -> ev.Evaluated:
-    """The finished folder, loaded as a user would, on the development pairs; its engine is made on the way."""
+    """The finished folder, loaded as a user would, on the development pairs; its engine is made on the way, and
+    its shortlist where that is worth it."""
     lines = questions(prepared.development_pairs, prepared.folder.merge)[:JUDGED]
     metrics = prepared.folder.metrics or default_metrics(prepared.folder.target.unit)
     judged = judge(load_folder(out), lines, metrics)
