@@ -29,7 +29,7 @@ from pairloom.cli import (
     vectors,
 )
 from pairloom.cli.parser import Command, build, grouped, known_command
-from pairloom.errors import PairloomError, is_out_of_memory
+from pairloom.errors import InterruptedRunError, PairloomError, is_out_of_memory
 from pairloom.text.findings import printable
 
 COMMANDS: tuple[tuple[str, tuple[Command, ...]], ...] = (
@@ -83,6 +83,8 @@ def _report(error: Exception) -> int:
         return BROKEN_PIPE
     if _debugging():
         traceback.print_exception(error)
+    if isinstance(error, InterruptedRunError):  # as it was asked to: no error
+        return _fail(str(error), error.exit_code)
     if isinstance(error, PairloomError):
         return _fail(f"error: {error}", error.exit_code)
     if is_out_of_memory(error):

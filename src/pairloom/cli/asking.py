@@ -23,6 +23,7 @@ from pairloom.cli.parser import (
     folders_and_rest,
 )
 from pairloom.errors import UsageError
+from pairloom.text.columns import BREAKS
 from pairloom.text.files import STDIN
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 NOTHING: dict[str, Any] = {"text": "", "tokens": [], "score": None, "normalised": None, "finished": True}
 """What a blank line is answered with."""
-
-BREAKS = str.maketrans("\t\r\n", "   ")
 
 
 def open_model(directories: Sequence[str], machine: dict[str, Any]) -> Model:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairloom.cli.asking import BREAKS, attention_as_json, open_model
+from pairloom.cli.asking import attention_as_json, open_model
 from pairloom.cli.output import colours, say, show, show_json, width
 from pairloom.cli.parser import Command, Parser, add_json, add_machine, add_search, natural
 from pairloom.errors import UsageError
+from pairloom.text.columns import BREAKS
 
 if TYPE_CHECKING:
     from pairloom.decoding.explanation import Table

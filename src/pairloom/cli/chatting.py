@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairloom.cli.asking import BREAKS, open_model
+from pairloom.cli.asking import open_model
 from pairloom.cli.lines import open_lines
 from pairloom.cli.output import colours, is_terminal, say, show, width
 from pairloom.cli.parser import Command, Parser, add_machine, add_model, add_search, natural
 from pairloom.errors import PairloomError, UsageError
 from pairloom.storage import write_file
+from pairloom.text.columns import BREAKS
 from pairloom.text.files import STDIN
 from pairloom.text.findings import printable
 

@@ -112,9 +112,9 @@ def server_for(app: FastAPI, settings: ServerSettings) -> DrainingServer:
 
 def serve(shelf: Shelf, settings: ServerSettings) -> None:
     """Serves until a signal. Raises UsageError if the address cannot be had."""
-    gc.collect()
-    gc.freeze()  # models and libraries stay: looking through them again and again would stop all answers for a moment
     with contextlib.closing(listen(settings)) as listener:
+        gc.collect()
+        gc.freeze()  # models and libraries stay: looking through them again would stop all answers for a moment
         server_for(create_app(shelf, settings), settings).run(sockets=[listener])
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from pairloom.errors import PairloomError
-from pairloom.text.columns import TAB, Columns
+from pairloom.text.columns import BREAKS, TAB, Columns
 from pairloom.text.pairs import PairSource
 from pairloom.workflow.prepare import open_data, prepare
 from pairloom.workflow.settings import RunSettings
@@ -15,8 +15,6 @@ from pairloom.workflow.sizing import measure
 
 SAMPLED_PAIRS = 25_000
 """Enough for the same units, sizes and batches as all pairs would get."""
-
-BREAKS = str.maketrans("\t\r\n", "   ")
 
 
 def training_speed(pairs: PairSource, seconds: float = 3.0) -> float | None:
