@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -12,11 +13,12 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
+from pairloom.server import run
 from pairloom.server.protocol import Gathered
 from pairloom.server.run import listen
 from pairloom.server.settings import server_settings
@@ -55,6 +57,26 @@ class Served:
         """POST /generate"""
         url = f"http://127.0.0.1:{self.port}/generate"
         return httpx.post(url, json=content, timeout=30, trust_env=False)
+
+
+def test_dead_objects_are_looked_for_often_and_only_among_the_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """50,000 of them at once, as the command line has it for a quick start, stop all answers for 80 ms."""
+    seen: list[tuple[int, bool]] = []
+
+    class Runs:
+        def run(self, sockets: list[socket.socket]) -> None:
+            seen.append((gc.get_threshold()[0], gc.get_freeze_count() > 10_000))
+
+    monkeypatch.setattr(run, "create_app", lambda shelf, settings: None)
+    monkeypatch.setattr(run, "server_for", lambda app, settings: Runs())
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 20)
+    try:
+        run.serve(cast(Any, None), server_settings({"port": 0}))
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+    assert seen == [(1_000, True)]
 
 
 def test_sigterm_answers_what_was_accepted(tiny_model_dir: Path) -> None:

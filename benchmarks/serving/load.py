@@ -187,10 +187,10 @@ def loads(
 
     with serving(given.model, "float32") as server:
         p99 = percentile(load(server, 0.8, given.seconds / 2).accepted, 0.99)
-    # What may wait is as much as is done within less than half of that time: with the batches under way, which are
+    # What may wait is as much as is done within two fifths of that time: with the batches under way, which are
     # full then, an answer takes at most about as long again.
     lengths = statistics.mean(len(text.split()) * 1.3 + 1 for text in texts)
-    bound = max(1000, round(capacity * lengths * width * p99 * 0.45))
+    bound = max(1000, round(capacity * lengths * width * p99 * 0.4))
     result = {**begun, "queue bound, tokens": bound}
     with serving(given.model, "float32", "--queue-tokens", str(bound)) as server:
         warm = load(server, 0.8, given.seconds)

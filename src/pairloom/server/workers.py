@@ -18,9 +18,10 @@ from pairloom.server.meters import Meters
 from pairloom.server.queue import Job, WorkQueue
 from pairloom.server.shelf import Served
 
-BEHIND = 19
-"""How far behind the event loop the workers stand in line for a processor, the farthest there is: who refuses, or hands
-on an answer, takes but a moment and should not wait for a batch. (docs/LOG.md has what 5, 12 and 19 do.)"""
+BEHIND = 5
+"""How far behind the event loop the workers stand in line for a processor: who refuses, or hands on an answer, takes but
+a moment and should not wait for a batch. Farther behind (up to 19) is no better, and beside other programs on a busy
+machine they would hardly get their turn. (docs/LOG.md)"""
 
 Answer = Any
 """An `Output`, the result of a call, or an exception."""
