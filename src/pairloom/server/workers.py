@@ -19,9 +19,9 @@ from pairloom.server.queue import Job, WorkQueue
 from pairloom.server.shelf import Served
 
 BEHIND = 5
-"""How far behind the event loop the workers stand in line for a processor: who refuses, or hands on an answer, takes but
-a moment and should not wait for a batch. Farther behind (up to 19) is no better, and beside other programs on a busy
-machine they would hardly get their turn. (docs/LOG.md)"""
+"""How far behind the event loop the workers stand in line for a processor: who refuses, or hands on an answer, takes
+but a moment and should not wait for a batch. Farther behind (up to 19) is no better, and beside other programs on a
+busy machine they would hardly get their turn. (docs/LOG.md)"""
 
 Answer = Any
 """An `Output`, the result of a call, or an exception."""
