@@ -66,7 +66,8 @@ def main() -> None:
         "seconds_to_the_first_answer": round(waited, 2),
         "memory": watched.summary(),
     }
-    (HERE / "results" / "pipe.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    name = "pipe" if given.precision == "auto" else f"pipe-{given.precision}"
+    (HERE / "results" / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     print(json.dumps(found, indent=2))
 
 

@@ -14,6 +14,7 @@ from statistics import mean
 from typing import Any
 
 from answering_section import answering_section
+from pipe_section import pipe_section
 from report_learning import PICTURE, draw_minutes, minutes_section, vectors_section
 from report_speed import front_table, limits_section, training_section
 from shortlist_section import shortlist_section
@@ -31,6 +32,10 @@ with bf16), no GPU; one seed each, so a difference within an interval is none. M
 of the data included.
 
 """
+
+
+PIPES = {"int8": "pipe", "float32": "pipe-float32"}
+"""precision → result of pipe.py"""
 
 
 def main() -> int:
@@ -151,6 +156,9 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         result = kept(name)
         if result is not None:
             parts.append(section_of(result))
+    piped = {precision: one for precision, name in PIPES.items() if (one := kept(name)) is not None}
+    if piped:
+        parts.append(pipe_section(piped))
     return "\n".join(parts)
 
 

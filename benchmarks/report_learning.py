@@ -9,7 +9,7 @@ from typing import Any
 
 from works import score_of
 
-CURVE = ("multi30k-5", "multi30k-10", "multi30k-20", "multi30k-60")
+CURVE = ("multi30k-5", "multi30k-10", "multi30k-20-1", "multi30k-20", "multi30k-60")
 PICTURE = Path("docs") / "minutes.png"
 
 
