@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
 import sys
 
 import pytest
 import torch
 from torch.nn import functional
 
-from pairloom.learning.allocator import keep_freed_memory
+from pairloom.learning.allocator import IdleMemory, keep_freed_memory
 from pairloom.learning.loss import smoothed_cross_entropy
 from pairloom.models.attention import AttentionModel
 from pairloom.models.attention_settings import AttentionSettings, Kind
@@ -66,6 +68,30 @@ def test_dropout_hands_the_gradient_to_what_was_kept() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc only")
 def test_malloc_is_told_to_keep_its_memory() -> None:
     assert isinstance(keep_freed_memory(), bool)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc only")
+def test_idle_memory_is_given_back_now_and_then() -> None:
+    idle = IdleMemory()
+    assert [idle.give_back(seconds) for seconds in (29.0, 30.5, 60.0, 61.0)] == [False, True, False, True]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc only")
+def test_what_was_freed_in_pieces_goes_back_to_the_kernel() -> None:
+    """In a process of its own: pieces of 64 kB, every second one freed, can only be returned as pages amid the heap."""
+    script = """
+from pathlib import Path
+from pairloom.learning.allocator import IdleMemory, keep_freed_memory
+keep_freed_memory()
+def resident(): return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * 4096
+pieces = [bytes(65_536) for _ in range(3_000)]
+for piece in range(0, 3_000, 2): pieces[piece] = None
+before = resident()
+assert IdleMemory().give_back(31.0)
+print(before - resident())
+"""
+    given_back = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert int(given_back) > 60_000_000  # of the 98 million that lie idle
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from torch import Tensor
 from pairloom.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from pairloom.errors import FolderError, PairloomError, StorageError
 from pairloom.learning import guard, optimisation
-from pairloom.learning.allocator import keep_freed_memory
+from pairloom.learning.allocator import IdleMemory, keep_freed_memory
 from pairloom.learning.events import Event, Finished, Note, Sample, Saved, Step, Validation
 from pairloom.learning.feeding import Feed
 from pairloom.learning.forcing import share_of_truth
@@ -76,6 +76,7 @@ class Trainer:
         self._started = clock()
         self._spent_before = spent
         self._saved_at, self._saving_took = clock(), 0.0
+        self._idle_memory = IdleMemory()
         self._on_disk = False  # a state to which the run could go back
         self._start: Checkpoint | None = None  # that state, until there is one on the disk
 
@@ -105,6 +106,7 @@ class Trainer:
         """What is due between two updates: the sum of the last ones, a validation, a checkpoint."""
         if self.progress.step % REPORT_EVERY == 0 or at_end:
             yield from self._report()
+            self._idle_memory.give_back(self.progress.seconds)
         validated = self._validation_due()
         if validated:
             yield from self._validate()
