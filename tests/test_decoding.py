@@ -93,6 +93,20 @@ def test_more_patience_finds_no_worse() -> None:
     assert max(differences) > 0.01
 
 
+@pytest.mark.parametrize("width", [2, 3, 5])
+def test_what_has_more_than_half_of_the_probability_is_found(width: int) -> None:
+    """No other output can have as much, and no other beginning: it must not be cut short by what hardly could be."""
+    model, sources = ToyModel(end_bias=0.3), toy_sources(400)
+    model.out.data *= 8.0  # sure of what comes next, as trained models are of letters
+    model.bias.data[[PAD, UNK, BOS]] = -1e4
+    greedy = generate(model, sources, settings=GREEDY.model_copy(update={"max_length": 40}))
+    sure = [n for n, (one,) in enumerate(greedy) if one.finished and one.score > math.log(0.5) and len(one.tokens) > 5]
+    assert len(sure) > 20
+    settings = DecodingSettings(beam=width, length_penalty=0.0, max_length=40)
+    found = generate(model, [sources[n] for n in sure], settings=settings)
+    assert [one.tokens for (one,) in found] == [greedy[n][0].tokens for n in sure]
+
+
 def test_impatience_does_not_cost_outputs() -> None:
     model, sources = ToyModel(end_bias=1.0), toy_sources(30)
     impatient = generate(model, sources, settings=BEAM.model_copy(update={"patience": 0.2}))

@@ -37,8 +37,10 @@ class BeamProgress(Progress):
 class Beam:
     """At each step 2K candidates; those of the best K that end with `</s>` are finished, the best K others go on.
 
-    A sentence ends with patience x K finished hypotheses, or when no live one can still enter the `nbest`, or at its
-    limit. There the live ones are closed as they are, and returned only if fewer than `nbest` have finished.
+    A sentence ends with patience x K finished hypotheses, unless a live one is ahead of all of them (a model that is
+    sure of what comes next would else be cut short: at every step the best K are the one that goes on and K - 1 that
+    hardly could be, `</s>` among them); or when no live one can still enter the `nbest`; or at its limit. There the
+    live ones are closed as they are, and returned only if fewer than `nbest` have finished.
     """
 
     width: int = 5
@@ -97,10 +99,11 @@ class Beam:
 
     def _finished(self, progress: BeamProgress) -> Tensor:
         """[N] A score only falls and the penalty only grows, so score / lp(limit) bounds what a live one can reach."""
-        bound = progress.scores[:, :1] / self._penalty(progress.limits)
-        lost = bound[:, 0] <= progress.done_normalised[:, self.nbest - 1]
+        live, done = progress.scores[:, :1], progress.done_normalised
+        lost = (live / self._penalty(progress.limits))[:, 0] <= done[:, self.nbest - 1]
+        behind = (live / self._penalty(progress.lengths))[:, 0] <= done[:, 0]
         enough = progress.done_count >= max(self.patience * self.width, self.nbest)
-        return lost | enough | (progress.lengths >= progress.limits)
+        return lost | (enough & behind) | (progress.lengths >= progress.limits)
 
     def _penalty(self, lengths: Tensor) -> Tensor:
         """`length_penalty` of lengths [N], as [N, 1]."""

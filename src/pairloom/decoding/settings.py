@@ -46,7 +46,7 @@ class DecodingSettings(BaseModel):
         default=1.0,
         gt=0,
         le=1000,
-        description="a beam ends with patience x beam finished hypotheses (Kasai et al. 2022)",
+        description="a beam ends with patience x beam finished (Kasai et al. 2022), unless a live hypothesis is ahead",
     )
     max_length: int | None = Field(
         default=None,

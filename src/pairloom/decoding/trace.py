@@ -24,7 +24,8 @@ from pairloom.models.protocol import EOS, EncoderDecoder
 Fate = Literal["alive", "finished", "dropped"]
 """It goes on; it ended here with `</s>`; K others were better."""
 Reason = Literal["enough", "out of reach", "limit"]
-"""Why a search ends: patience x K have finished; no live one can still enter the n best; the output is too long."""
+"""Why a search ends: patience x K have finished and no live one is ahead; none can still enter the n best; the output
+is too long."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ def _ending(
 
 
 def _reason(last: BeamProgress, settings: DecodingSettings, at_limit: bool) -> Reason:
-    if int(last.done_count[0]) >= max(settings.patience * settings.beam, settings.nbest):
+    live = float(last.scores[0, 0]) / length_penalty(int(last.lengths[0]), settings.length_penalty)
+    ahead = live > float(last.done_normalised[0, 0])
+    if int(last.done_count[0]) >= max(settings.patience * settings.beam, settings.nbest) and not ahead:
         return "enough"
     return "limit" if at_limit else "out of reach"

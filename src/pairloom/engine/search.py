@@ -201,9 +201,10 @@ def _beam_body(
         both, places = g.topk(g.concat(survivors, ends, axis=-1), [width], axis=-1)
         going = np.array([-np.inf] * width + [0] * width, np.float32)
         endings = g.add(both, g.gather(going, places))
-        normalised = g.op("Div", endings, g.gather(given["penalties"], step))
+        penalty = g.gather(given["penalties"], step)
+        normalised = g.op("Div", endings, penalty)
         done, _ = g.topk(g.concat(now["done"], normalised, axis=-1), given["decisive"], axis=-1)
-        finished = _finished(g, done, survivors, given)
+        finished = _finished(g, done, survivors, penalty, given)
         if not model.form.single:  # the limit of a single sentence ends the loop
             finished = g.op("Or", finished, g.op("LessOrEqual", given["limits"], g.add(step, 1)))
         on = _go_on(g, model.form, finished, allowed)
@@ -218,12 +219,14 @@ def _beam_body(
     return body
 
 
-def _finished(graph: Graph, done: Value, survivors: Value, given: Mapping[str, Given]) -> Value:
-    """[N] whether there are enough finished hypotheses [N, F], or no live one [N, W] can become one of the best: its
-    score only falls, and divided by the penalty of the limit it is the most that it can reach."""
+def _finished(graph: Graph, done: Value, survivors: Value, penalty: Value, given: Mapping[str, Given]) -> Value:
+    """[N] whether there are enough finished hypotheses [N, F] and no live one [N, W] is ahead of the best, or none can
+    become one of the best: its score only falls, and divided by the penalty of the limit it is the most that it can
+    reach. `penalty`: that of this step."""
     g = graph
     lost = g.op("LessOrEqual", g.op("Div", survivors, given["final"]), g.gather(done, given["best"], axis=-1))
-    enough = g.op("Greater", g.gather(done, [-1], axis=-1), LOWEST)
+    behind = g.op("LessOrEqual", g.op("Div", survivors, penalty), g.gather(done, [0], axis=-1))
+    enough = g.op("And", g.op("Greater", g.gather(done, [-1], axis=-1), LOWEST), behind)
     return g.gather(g.op("Or", lost, enough), 0, axis=-1)  # of the best live one
 
 
