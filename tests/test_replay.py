@@ -30,8 +30,8 @@ def test_trace_ends_with_the_outputs_of_generate(beam: int, end_bias: float) -> 
         found = trace.endings[: len(outputs)]
         assert [list(ending.tokens) for ending in found] == [output.tokens for output in outputs]
         assert [ending.finished for ending in found] == [output.finished for output in outputs]
-        assert [ending.score for ending in found] == pytest.approx([output.score for output in outputs], abs=1e-4)
-        assert [e.normalised for e in found] == pytest.approx([output.normalised for output in outputs], abs=1e-4)
+        assert [ending.score for ending in found] == pytest.approx([output.score for output in outputs], abs=5e-4)
+        assert [e.normalised for e in found] == pytest.approx([o.normalised for o in outputs], abs=5e-4)
         check_tree(trace)
     assert (trace.reason == "limit") == (end_bias == -50.0)
 
