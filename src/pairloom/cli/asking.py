@@ -23,8 +23,8 @@ from pairloom.cli.parser import (
     folders_and_rest,
 )
 from pairloom.errors import UsageError
-from pairloom.text.columns import BREAKS
 from pairloom.text.files import STDIN
+from pairloom.text.findings import BREAKS
 
 if TYPE_CHECKING:
     from pairloom.decoding.explanation import Explanation

@@ -10,7 +10,7 @@ from pairloom.cli.asking import attention_as_json, open_model
 from pairloom.cli.output import colours, say, show, show_json, width
 from pairloom.cli.parser import Command, Parser, add_json, add_machine, add_search, natural
 from pairloom.errors import UsageError
-from pairloom.text.columns import BREAKS
+from pairloom.text.findings import BREAKS
 
 if TYPE_CHECKING:
     from pairloom.decoding.explanation import Table

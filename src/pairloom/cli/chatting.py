@@ -14,9 +14,8 @@ from pairloom.cli.output import colours, is_terminal, say, show, width
 from pairloom.cli.parser import Command, Parser, add_machine, add_model, add_search, natural
 from pairloom.errors import PairloomError, UsageError
 from pairloom.storage import write_file
-from pairloom.text.columns import BREAKS
 from pairloom.text.files import STDIN
-from pairloom.text.findings import printable
+from pairloom.text.findings import BREAKS, printable
 
 if TYPE_CHECKING:
     from pairloom.decoding.conversation import Conversation

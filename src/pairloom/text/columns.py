@@ -19,8 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pairloom.errors import UsageError
 
 TAB = "\t"
-BREAKS = str.maketrans("\t\r\n", "   ")
-"""For `str.translate`: a text that has to stay one field of one line."""
 _BETWEEN = re.compile(r"[;|\s]+")
 _FORM = "source=1,target=2 or source=1,target=2,features=3 (TSV), source=NAME,target=NAME (JSON lines, Parquet)"
 

@@ -66,6 +66,10 @@ def escape(char: str) -> str:
     return "<TAB>" if char == "\t" else f"<U+{ord(char):04X}>"
 
 
+BREAKS = str.maketrans("\t\r\n", "   ")
+"""For `str.translate`: a text that has to stay one field of one line."""
+
+
 def printable(text: str) -> str:
     """Lines of text in which nothing can act on a terminal: line ends, tabs and joiners stay, other characters that are
     not shown become their codes."""

@@ -7,7 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from pairloom.errors import PairloomError
-from pairloom.text.columns import BREAKS, TAB, Columns
+from pairloom.text.columns import TAB, Columns
+from pairloom.text.findings import BREAKS
 from pairloom.text.pairs import PairSource
 from pairloom.workflow.prepare import open_data, prepare
 from pairloom.workflow.settings import RunSettings
