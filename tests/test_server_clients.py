@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,12 +109,22 @@ console.log(JSON.stringify([await ask("abc"), await ask("dag")]));
     assert json.loads(done.stdout) == model.generate(["abc", "dag"])
 
 
+Close = Callable[[Any], Any]
+
+
+@pytest.fixture
+def close_later() -> Iterator[Close]:
+    """Takes a client, gives it back, and closes it when the test has ended, or its connection would outlive that."""
+    with contextlib.ExitStack() as stack:
+        yield lambda client: stack.enter_context(contextlib.closing(client))
+
+
 # -- DeepL -------------------------------------------------------------------------------------------------------------
 
 
-def test_deepl(server: Live, model: Model) -> None:
+def test_deepl(close_later: Close, server: Live, model: Model) -> None:
     deepl = pytest.importorskip("deepl")
-    client = deepl.Translator("any", server_url=server.url, send_platform_info=False)
+    client = close_later(deepl.Translator("any", server_url=server.url, send_platform_info=False))
     one = client.translate_text("abc", source_lang="DE", target_lang="EN-US")
     assert (one.text, one.detected_source_lang, one.billed_characters) == (model.generate(["abc"])[0], "DE", 3)
     both = client.translate_text(["abc", "dag"], target_lang="EN-GB")
@@ -132,9 +144,9 @@ def test_deepl(server: Live, model: Model) -> None:
 # -- OpenAI ------------------------------------------------------------------------------------------------------------
 
 
-def test_openai(server: Live, model: Model) -> None:
+def test_openai(close_later: Close, server: Live, model: Model) -> None:
     openai = pytest.importorskip("openai")
-    client = openai.OpenAI(api_key="any", base_url=f"{server.url}/v1", max_retries=0)
+    client = close_later(openai.OpenAI(api_key="any", base_url=f"{server.url}/v1", max_retries=0))
     assert [one.id for one in client.models.list()] == ["tiny"]
     assert client.models.retrieve("tiny").owned_by == "pairloom"
     messages = [{"role": "user", "content": "abc"}]
@@ -151,9 +163,9 @@ def test_openai(server: Live, model: Model) -> None:
     assert short.choices[0].finish_reason == "length"
 
 
-def test_openai_streams(server: Live, model: Model) -> None:
+def test_openai_streams(close_later: Close, server: Live, model: Model) -> None:
     openai = pytest.importorskip("openai")
-    client = openai.OpenAI(api_key="any", base_url=f"{server.url}/v1", max_retries=0)
+    client = close_later(openai.OpenAI(api_key="any", base_url=f"{server.url}/v1", max_retries=0))
     chunks = list(
         client.chat.completions.create(
             model="tiny",
@@ -184,9 +196,11 @@ def test_openai_streams(server: Live, model: Model) -> None:
         ({"extra_body": {"nonsense": 1}}, "nonsense"),
     ],
 )
-def test_openai_is_told_what_is_not_there(server: Live, more: dict[str, object], param: str) -> None:
+def test_openai_is_told_what_is_not_there(
+    close_later: Close, server: Live, more: dict[str, object], param: str
+) -> None:
     openai = pytest.importorskip("openai")
-    client = openai.OpenAI(api_key="any", base_url=f"{server.url}/v1", max_retries=0)
+    client = close_later(openai.OpenAI(api_key="any", base_url=f"{server.url}/v1", max_retries=0))
     asked = {"model": "tiny", "messages": [{"role": "user", "content": "a"}], **more}
     with pytest.raises(openai.BadRequestError) as raised:
         client.chat.completions.create(**asked)
@@ -194,10 +208,10 @@ def test_openai_is_told_what_is_not_there(server: Live, more: dict[str, object],
     assert raised.value.type == "invalid_request_error"
 
 
-def test_openai_is_told_what_asks_for_nothing(server: Live) -> None:
+def test_openai_is_told_what_asks_for_nothing(close_later: Close, server: Live) -> None:
     """Defaults that somebody writes out are no wish."""
     openai = pytest.importorskip("openai")
-    client = openai.OpenAI(api_key="any", base_url=f"{server.url}/v1", max_retries=0)
+    client = close_later(openai.OpenAI(api_key="any", base_url=f"{server.url}/v1", max_retries=0))
     client.chat.completions.create(
         model="tiny",
         messages=[{"role": "user", "content": "a"}],
@@ -210,15 +224,16 @@ def test_openai_is_told_what_asks_for_nothing(server: Live) -> None:
         client.chat.completions.create(model="gpt", messages=[{"role": "user", "content": "a"}])
 
 
-def test_keys_of_the_clients(tiny_model_dir: Path, model: Model) -> None:
+def test_keys_of_the_clients(close_later: Close, tiny_model_dir: Path, model: Model) -> None:
     openai, deepl = pytest.importorskip("openai"), pytest.importorskip("deepl")
     libretranslatepy = pytest.importorskip("libretranslatepy")
     with live(shelf_of(tiny_model_dir), key="secret") as server:
         expected = model.generate(["abc"])[0]
         assert libretranslatepy.LibreTranslateAPI(server.url, "secret").translate("abc", "de", "en") == expected
         with pytest.raises(deepl.AuthorizationException):
-            deepl.Translator("wrong", server_url=server.url).translate_text("abc", target_lang="EN-US")
-        assert deepl.Translator("secret", server_url=server.url).translate_text("abc", target_lang="EN-US").text
+            close_later(deepl.Translator("wrong", server_url=server.url)).translate_text("abc", target_lang="EN-US")
+        client = close_later(deepl.Translator("secret", server_url=server.url))
+        assert client.translate_text("abc", target_lang="EN-US").text
         with pytest.raises(openai.AuthenticationError):
-            openai.OpenAI(api_key="wrong", base_url=f"{server.url}/v1").models.list()
-        assert openai.OpenAI(api_key="secret", base_url=f"{server.url}/v1").models.list().data
+            close_later(openai.OpenAI(api_key="wrong", base_url=f"{server.url}/v1")).models.list()
+        assert close_later(openai.OpenAI(api_key="secret", base_url=f"{server.url}/v1")).models.list().data
