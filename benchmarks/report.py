@@ -95,7 +95,8 @@ def title(name: str, result: dict[str, Any]) -> str:
     """What was done: the work, its budget, its seed or the size of the ensemble."""
     work, members, seed = variant(name)
     budget = re.search(r"--minutes ([0-9.]+)", result["command"])
-    words = WORKS[work].what.replace("{minutes}", f"{budget[1]} minutes" if budget else "")
+    unit = "minutes of one core" if result["threads"] == 1 else "minutes"
+    words = WORKS[work].what.replace("{minutes}", f"{budget[1]} {unit}" if budget else "")
     if members:
         return f"{words} a model, ensemble of {members}"
     return f"{words}, seed {seed}" if seed else words
