@@ -32,7 +32,7 @@ with bf16), no GPU; one seed each, so a difference within an interval is none. M
 of the data included.
 
 What is dated before 2026-11-28 was judged with a beam that could be cut short (decision
-[0023](decisions/0023-a-search-is-not-cut-short.md)): where a model is sure of each letter, too low a figure.
+[0023](decisions/0023-a-search-is-not-cut-short.md)): where a model is sure of each letter, a figure may be too low.
 
 """
 
