@@ -74,7 +74,6 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     },
     **{language: pronunciation(language) for language in ("fre", "gre", "hin", "hun", "ice", "kor")},
     "cmudict": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 30),
-    "cmudict-12": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 12),
     "german-high": inflection("german", "high", 10),
     "german-medium": inflection("german", "medium", 5),
     "turkish-high": inflection("turkish", "high", 10),

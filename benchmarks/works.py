@@ -76,7 +76,6 @@ WORKS: dict[str, Work] = {
         "wer",
         "on other splits: Transformer 30.2, Phonetisaurus 33.9",
     ),
-    "cmudict-12": Work("the same, {minutes}", "wer", ""),
     "german-high": _inflection("German", "high"),
     "german-medium": _inflection("German", "medium"),
     "turkish-high": _inflection("Turkish", "high"),

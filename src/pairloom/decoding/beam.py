@@ -99,11 +99,15 @@ class Beam:
 
     def _finished(self, progress: BeamProgress) -> Tensor:
         """[N] A score only falls and the penalty only grows, so score / lp(limit) bounds what a live one can reach."""
-        live, done = progress.scores[:, :1], progress.done_normalised
-        lost = (live / self._penalty(progress.limits))[:, 0] <= done[:, self.nbest - 1]
-        behind = (live / self._penalty(progress.lengths))[:, 0] <= done[:, 0]
-        enough = progress.done_count >= max(self.patience * self.width, self.nbest)
-        return lost | (enough & behind) | (progress.lengths >= progress.limits)
+        bound = progress.scores[:, :1] / self._penalty(progress.limits)
+        lost = bound[:, 0] <= progress.done_normalised[:, self.nbest - 1]
+        return lost | self.enough(progress) | (progress.lengths >= progress.limits)
+
+    def enough(self, progress: BeamProgress) -> Tensor:
+        """[N] whether patience x K have finished, and no live one is ahead of all of them."""
+        live = progress.scores[:, :1] / self._penalty(progress.lengths)
+        many = progress.done_count >= max(self.patience * self.width, self.nbest)
+        return many & (live[:, 0] <= progress.done_normalised[:, 0])
 
     def _penalty(self, lengths: Tensor) -> Tensor:
         """`length_penalty` of lengths [N], as [N, 1]."""

@@ -105,10 +105,10 @@ def trace_beam(
     with evaluating(model):
         for _ in run(model, prepare([source], settings, None), beam, 1):
             pass
-    return _laid_open(beam, s)
+    return _laid_open(beam)
 
 
-def _laid_open(beam: NotingBeam, settings: DecodingSettings) -> Trace:
+def _laid_open(beam: NotingBeam) -> Trace:
     steps: list[list[Alternative]] = []
     paths: list[tuple[int, ...]] = [()] * beam.width  # of each live row
     endings: list[Ending] = []
@@ -145,7 +145,7 @@ def _laid_open(beam: NotingBeam, settings: DecodingSettings) -> Trace:
         alpha=beam.alpha,
         steps=steps,
         endings=endings,
-        reason=_reason(last, settings, at_limit),
+        reason=_reason(beam, last, at_limit),
         bound=live[0] / length_penalty(int(last.limits[0]), beam.alpha) if live else None,
     )
 
@@ -163,9 +163,7 @@ def _ending(
     return Ending(path, tuple(tokens[:-1] if finished else tokens), finished, score, penalty, score / penalty)
 
 
-def _reason(last: BeamProgress, settings: DecodingSettings, at_limit: bool) -> Reason:
-    live = float(last.scores[0, 0]) / length_penalty(int(last.lengths[0]), settings.length_penalty)
-    ahead = live > float(last.done_normalised[0, 0])
-    if int(last.done_count[0]) >= max(settings.patience * settings.beam, settings.nbest) and not ahead:
+def _reason(beam: Beam, last: BeamProgress, at_limit: bool) -> Reason:
+    if bool(beam.enough(last)[0]):
         return "enough"
     return "limit" if at_limit else "out of reach"

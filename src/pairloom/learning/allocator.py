@@ -36,10 +36,12 @@ class IdleMemory:
 
     def give_back(self, seconds: float) -> bool:
         """Returns it to the kernel if that was not done within the last `SECONDS`; takes some 50 ms for a gigabyte."""
-        malloc_trim = _of_glibc("malloc_trim")
-        if malloc_trim is None or seconds - self._given_back < SECONDS:
+        if seconds - self._given_back < SECONDS:
             return False
         self._given_back = seconds
+        malloc_trim = _of_glibc("malloc_trim")
+        if malloc_trim is None:
+            return False
         malloc_trim(0)
         return True
 

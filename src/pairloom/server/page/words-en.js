@@ -123,7 +123,7 @@ export const en = {
   why_greedy_lost: "Greedy search would have missed it: at step {n} it would have taken {token}.",
   why_greedy_found: "Greedy search would have found it all the same.",
   why_ahead: "It was ahead at every step: greedy search would have found it too.",
-  why_enough: "The search ended because {n} had reached their end.",
+  why_enough: "The search ended because {n} had reached their end, and none that went on was ahead of them.",
   why_reach: "The search ended because nothing that was still alive could have overtaken it (at best {bound}).",
   why_limit: "The search ended at the limit of length.",
   branch: "Step {n}: {text}. log P {score}, divided by length {final}; {fate}",

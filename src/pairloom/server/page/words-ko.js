@@ -123,7 +123,7 @@ export const ko = {
   why_greedy_lost: "탐욕 탐색이라면 {n}단계에서 {token}을(를) 골라 놓쳤을 것입니다.",
   why_greedy_found: "그래도 탐욕 탐색으로 찾았을 것입니다.",
   why_ahead: "모든 단계에서 1위였습니다. 탐욕 탐색으로도 찾았을 것입니다.",
-  why_enough: "{n}개가 끝에 이르러 탐색을 마쳤습니다.",
+  why_enough: "{n}개가 끝에 이르렀고, 이어지던 것 가운데 이들보다 앞선 것이 없어 탐색을 마쳤습니다.",
   why_reach: "살아 있는 어느 것도 더는 앞지를 수 없어서(최고 {bound}) 탐색을 마쳤습니다.",
   why_limit: "길이 한도에서 탐색을 마쳤습니다.",
   branch: "{n}단계: {text}. log P {score}, 길이로 나누면 {final}. {fate}",
