@@ -276,6 +276,13 @@ def test_one_pair_is_not_enough(tmp_path: Path) -> None:
         list(pairloom.training(tmp_path / "one.tsv", out=tmp_path / "m", steps=5))
 
 
+def test_where_too_few_pairs_are_left_the_skipped_lines_are_named(tmp_path: Path) -> None:
+    (tmp_path / "few.tsv").write_text("a\tb\nno tab here\nc\t\n")
+    with pytest.raises(DataError, match=r"pairs are left") as raised:
+        list(pairloom.training(tmp_path / "few.tsv", out=tmp_path / "m", steps=5))
+    assert [problem.split(": ")[0][-9:] for problem in raised.value.problems] == ["few.tsv:2", "few.tsv:3"]
+
+
 def test_the_plan_grows_with_the_data() -> None:
     import torch
 

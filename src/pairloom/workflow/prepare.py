@@ -18,6 +18,7 @@ from pairloom.storage import check_manifest, file_hash, new_directory, remove_di
 from pairloom.text.columns import text_part
 from pairloom.text.corpus import Corpus, build_corpus, open_corpus
 from pairloom.text.features import learn_features
+from pairloom.text.findings import EXAMPLES
 from pairloom.text.pairs import HeldOut, Pair, PairSource, PairsSettings, open_pairs
 from pairloom.text.tokenizer import Tokenizer, train_tokenizer
 from pairloom.text.units import UnitChoice, choose_units
@@ -111,7 +112,8 @@ def prepare(settings: RunSettings, data: Data, out: Path, *, begun: bool = False
         side = "training" if not sample else "development"
         raise DataError(
             f"{data.pairs.name}: no {side} pairs are left after holding out the sources for development; "
-            "give more pairs, or development pairs of their own with --dev"
+            "give more pairs, or development pairs of their own with --dev",
+            [str(problem) for problem in data.pairs.problems[:EXAMPLES]],  # what was skipped may be what is missing
         )
     features = learn_features(source for source, _ in sample) if data.pairs.settings.features else ()
     texts = [(text_part(source), target) for source, target in sample] if features else sample
