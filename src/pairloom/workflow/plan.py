@@ -59,15 +59,16 @@ SIZED = {"embedding", "encoder_hidden", "hidden", "layers", "size", "feed_forwar
 RATES: dict[str, dict[str, Any]] = {
     "few": {"batch_tokens": 600, "select": "exact"},  # and `most_passes`
     "many": {"batch_tokens": 2000, "select": "exact"},
-    "text": {"batch_tokens": 1500, "select": "loss"},
+    "text": {"batch_tokens": 1500, "select": "loss", "learning_rate": 4e-3},
 }
 """amount of data → settings of training."""
 
 KIND_RATES: dict[str, dict[str, Any]] = {
+    "rnn": {"learning_rate": 2e-3},
     "transformer": {"learning_rate": 1e-3},
     "hybrid": {"learning_rate": 1e-3},
 }
-"""kind → settings of training in which it differs."""
+"""kind → settings of training in which it differs, whatever the data."""
 
 REASONS = {
     "few": "few pairs of short symbols: a small model, at most {passes} passes",
