@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import peers
-from origin import commit, today
+from origin import provenance
 
 from pairloom.metrics import score
 from pairloom.workflow.doctor import examine
@@ -277,8 +277,7 @@ def timed(every: Sequence[System], given: argparse.Namespace, lines: int) -> dic
         "processor": machine.processor,
         "features": list(machine.features),
         "versions": {name: version for name, version in machine.versions.items() if name in ("torch", "onnxruntime")},
-        "commit": commit(),
-        "date": today(),
+        **provenance(),
         "works": {
             work: {name: {**summary(values, rows[RIVAL]), "lines": shares[work, name]} for name, values in rows.items()}
             for work, rows in found.items()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from works import provenance_line
+
 
 def _rival(found: dict[str, Any]) -> str:
     """At which settings the rival ran."""
@@ -58,7 +60,7 @@ def answering_section(found: dict[str, Any]) -> str:
         "peers' beams normalise by length in another way. MarianMT of transformers has norms after the layers only and "
         "cannot carry these weights; M2M100 of the same library, with the same `generate`, does.",
         "",
-        f"{versions}, {peers}.",
+        "; ".join(part for part in (f"{versions}, {peers}", provenance_line(found)) if part) + ".",
         "",
     ]
     return "\n".join(lines)
