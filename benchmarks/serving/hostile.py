@@ -4,7 +4,8 @@
 
 Up to a third comes from schemathesis, out of the server's own /openapi.json (it makes no case twice, and some paths
 have few); the rest are bytes on sockets: slow senders, bodies that are longer or shorter than they claim or have no
-end, heads of megabytes, no HTTP at all, connections that are cut in the middle. Meanwhile an honest client asks again and again, and every answer of it is checked.
+end, heads of megabytes, no HTTP at all, connections that are cut in the middle. Meanwhile an honest client asks again
+and again, and every answer of it is checked.
 """
 
 from __future__ import annotations
