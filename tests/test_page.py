@@ -249,10 +249,9 @@ def test_teacher_forcing_beside_free_running(visit: Visit) -> None:
     ask(page, "abcd")
     page.click("#tab-steps")
     page.check("#forcing")
-    assert page.input_value("#given") == "dcba"
     page.fill("#given", "dcgg")
     page.click("#compare")
-    page.wait_for_selector(".runs.two")
+    playwright.expect(page.locator(".run.forced .word").nth(3)).to_have_text("g")
     assert page.locator(".run.forced .word").all_inner_texts() == ["d", "c", "g", "g", "end"]
     assert "g" in page.locator(".run.forced .word.unlike").all_inner_texts()
     page.locator(".run.forced .word").nth(2).click()
@@ -260,6 +259,72 @@ def test_teacher_forcing_beside_free_running(visit: Visit) -> None:
     assert page.locator(".run.forced table.next tr").first.inner_text().startswith("b")  # what it would have said
     page.uncheck("#forcing")
     assert page.locator(".run").count() == 1
+
+
+def test_one_switch_shows_both_ways_through_the_text(visit: Visit) -> None:
+    page = visit()
+    ask(page, "abcd")
+    status = page.inner_text("#status")
+    page.click("#tab-steps")
+    page.check("#forcing")
+    page.wait_for_selector(".runs.two .run.forced")
+    assert words_of(page, "forced") == words_of(page, "free") == ["d", "c", "b", "a", "end"]  # the model's own answer
+    assert page.input_value("#given") == "dcba"
+    page.wait_for_selector("body:not(.busy)")
+    assert page.inner_text("#status") == status  # what was said of the answer stays
+    page.fill("#given", "dcgg")
+    page.press("#given", "Enter")
+    playwright.expect(page.locator(".run.forced .word").nth(3)).to_have_text("g")
+
+    ask(page, "aceg")  # another text: another answer
+    assert words_of(page, "forced") == words_of(page, "free")
+    assert words_of(page, "free")[-1] == "end"
+    assert page.input_value("#given") == page.inner_text("#answer")
+    page.fill("#given", "geca")
+    page.select_option("#search", "1")
+    ask(page, "aceg")  # the same text: the reader's answer to it stays
+    assert page.input_value("#given") == "geca"
+    assert words_of(page, "forced") == ["g", "e", "c", "a", "end"]
+    page.fill("#given", " ")
+    page.click("#compare")
+    playwright.expect(page.locator("#given")).to_have_value(page.inner_text("#answer"))
+
+
+def words_of(page: Any, run: str) -> list[str]:
+    return list(page.locator(f".run.{run} .word").all_inner_texts())
+
+
+def test_the_switch_waits_for_an_answer_under_way(slow_or_full: Site, visit: Visit) -> None:
+    page = visit()
+    ask(page, "abcd")
+    page.click("#tab-steps")
+    slow_or_full.pieces = Semaphore(1)
+    page.fill("#source", "bcde")
+    page.press("#source", "Enter")
+    playwright.expect(page.locator("#answer")).to_have_text("e")
+    page.check("#forcing")  # breaks nothing off, and mixes no two texts
+    slow_or_full.pieces.release(10)
+    page.wait_for_selector("body:not(.busy)")
+    assert page.inner_text("#answer") == "edcb"
+    assert words_of(page, "forced") == words_of(page, "free") == ["e", "d", "c", "b", "end"]
+
+
+def test_the_switch_where_the_answer_is_empty(visit: Visit) -> None:
+    """What says nothing cannot be sent as a target: its end is all there is to read."""
+
+    def emptied(route: Any) -> None:
+        found = route.fetch().json()
+        for name in ("text", "tokens", "scores", "ranks", "alternatives", "attention"):
+            found["free"][name] = "" if name == "text" else found["free"][name][-1:]
+        route.fulfill(json=found)
+
+    page = visit()
+    page.route("**/explain", emptied)
+    ask(page, "abcd")
+    page.click("#tab-steps")
+    page.check("#forcing")
+    page.wait_for_selector(".runs.two .run.forced")
+    assert words_of(page, "forced") == words_of(page, "free") == ["end"]
 
 
 def test_the_beam_and_why_the_winner_won(visit: Visit) -> None:
@@ -417,6 +482,19 @@ def test_a_conversation(visit: Visit) -> None:
     assert page.locator("#loom-source .piece").all_inner_texts() == ["a", "b", "c", "end"]
     letters = page.locator("#loom-target .piece").all_inner_texts()[:-1]
     assert "".join(letters).replace("␣", " ").strip() == replies[0].strip()  # what was drawn is what is opened up
+    page.click("#tab-steps")
+    page.check("#forcing")
+    page.wait_for_selector(".runs.two .run.forced")
+    page.wait_for_selector("body:not(.busy)")
+    opened = words_of(page, "free")
+    page.fill("#source", "bed")
+    page.press("#source", "Enter")
+    page.wait_for_selector("body:not(.busy)")
+    assert words_of(page, "free") == opened  # a new line opens nothing up by itself
+    page.locator("#talk .its button").last.click()
+    page.wait_for_selector("body:not(.busy)")
+    assert page.locator("#loom-source .piece").all_inner_texts()[-4:] == ["b", "e", "d", "end"]
+    assert page.locator(".run").count() == 2
 
 
 def test_narrow_screens_and_dark_ones(visit: Visit) -> None:

@@ -8,12 +8,16 @@ import { labelled, named } from "/page/tokens.js";
 let shown = null; // { found, units, weightsOf, several }
 let at = 0;
 let timer = null;
+let filled = ""; // what the page itself has put into the field of the right answer
 
-const runs = () => (byId("forcing").checked && shown.found.forced ? ["free", "forced"] : ["free"]);
+/** Whether both ways through the text are wanted. */
+export const sideBySide = () => byId("forcing").checked;
+const runs = () => (sideBySide() && shown.found.forced ? ["free", "forced"] : ["free"]);
 const last = () => Math.max(...runs().map((name) => shown.found[name].tokens.length)) - 1;
 
 /** `found`: the server's replay; `weightsOf(steps)`: the weights [T][S] that were chosen, or null. */
 export function showSteps(found, units, weightsOf, several) {
+  if (shown?.found.source !== found.source || shown.found.model !== found.model) byId("given").value = "";
   shown = { found, units, weightsOf, several };
   at = Math.min(at, last());
   byId("steps-lead").textContent = t(found.states.places ? "steps_lead" : "steps_none");
@@ -163,7 +167,14 @@ function play() {
   draw();
 }
 
-/** Wires the controls; `compare(target)` asks the server for the same pair under teacher forcing. */
+/** What is to be read under teacher forcing: what the reader has given for this source, otherwise what the model said. */
+export function targetAsked() {
+  const given = byId("given");
+  if (!given.value.trim() || given.value === filled) given.value = filled = shown.found.free.text;
+  return given.value.trim();
+}
+
+/** Wires the controls; `compare()` asks the server for the same pair under teacher forcing. */
 export function startSteps(compare) {
   byId("scrub").addEventListener("input", (event) => {
     pause();
@@ -172,20 +183,15 @@ export function startSteps(compare) {
   byId("back").addEventListener("click", () => go(at - 1));
   byId("forward").addEventListener("click", () => go(at + 1));
   byId("play").addEventListener("click", play);
-  const given = byId("given");
   const switched = () => {
-    const on = byId("forcing").checked;
+    const on = sideBySide();
     byId("forcing-box").hidden = byId("forcing-note").hidden = !on;
-    if (on && !shown.found.forced) {
-      given.value ||= shown.found.free.text;
-      given.focus();
-      given.select();
-    }
     draw();
+    if (on && !shown.found.forced) compare();
   };
   byId("forcing").addEventListener("change", switched);
-  byId("compare").addEventListener("click", () => compare(given.value));
-  given.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.isComposing) compare(given.value);
+  byId("compare").addEventListener("click", compare);
+  byId("given").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.isComposing) compare();
   });
 }
