@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Semaphore
 from typing import Any
 
@@ -36,7 +37,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Three models: words turned round (Latin and Hangul), a Transformer with heads, one that converses."""
+    """Four models: words turned round (Latin and Hangul), a Transformer with heads, one without attention, one that
+    converses."""
     import pairloom
     from pairloom.server.app import create_app
     from pairloom.server.settings import ServerSettings
@@ -50,8 +52,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     heads = {"size": 16, "feed_forward": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 2}
     pairloom.train(place / "pairs.tsv", out=place / "turned", **{**TINY, "steps": 200})
     pairloom.train(place / "few.tsv", out=place / "heads", kind="transformer", **{**quick, "model": heads})
+    fixed = {"hidden": 16, "embedding": 16, "layers": 1}
+    pairloom.train(place / "few.tsv", out=place / "fixed", kind="rnn", **{**quick, "model": fixed})
     pairloom.train(place / "few.tsv", out=place / "talks", task="chat", **quick)
-    shelf = open_shelf([place / name for name in ("turned", "heads", "talks")], [])
+    shelf = open_shelf([place / name for name in ("turned", "heads", "fixed", "talks")], [])
     app = create_app(shelf, ServerSettings(workers=2))
     with serving(app) as address:
         yield Site(app, address)
@@ -96,7 +100,7 @@ def visit(site: Site, browser: Any) -> Iterator[Visit]:
     """Opens the page; at the end nothing may have gone wrong in it, and nothing have been asked of another host."""
     contexts, wrong = [], []
 
-    def open_page(**options: Any) -> Any:
+    def open_page(before: Callable[[Any], None] | None = None, **options: Any) -> Any:
         context = browser.new_context(**{"locale": "en-US", "reduced_motion": "reduce", **options})
         contexts.append(context)
         page = context.new_page()
@@ -104,6 +108,8 @@ def visit(site: Site, browser: Any) -> Iterator[Visit]:
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
         page.on("console", lambda message: note(message.text) if message.type in ("error", "warning") else None)
         page.on("request", lambda r: None if r.url.startswith((site.address, "data:")) else wrong.append(r.url))
+        if before is not None:
+            before(page)
         page.goto(site.address)
         page.wait_for_selector("body[data-form]")
         return page
@@ -367,6 +373,77 @@ def test_layers_and_heads(visit: Visit) -> None:
     assert page.inner_text("#map tbody") == own
 
 
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [("en-US", "all layers and heads together are too many"), ("ko-KR", "모든 층과 헤드의 가중치를 다 보내기에는")],
+)
+def test_heads_that_are_too_many_to_be_sent(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, locale: str, words: str
+) -> None:
+    page = visit(locale=locale)
+    page.select_option("#model", "heads")
+    ask(page, "abc")
+    assert page.is_hidden("#heads-large")
+    monkeypatch.setattr("pairloom.server.explain.MOST_WEIGHTS", 3)
+    ask(page, "abcd")
+    assert words in page.inner_text("#heads-large")
+    assert page.is_hidden("#heads")
+    assert page.is_visible("#map table")
+    page.click("#tab-steps")
+    assert words in page.inner_text(".part.kept .note")
+    page.select_option("#model", "turned")  # has no heads that could be left out
+    ask(page, "abcd")
+    page.click("#tab-looks")
+    assert page.is_hidden("#heads-large")
+
+
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [("en-US", "5 × 5 weights are too many for a table"), ("ko-KR", "5 × 5개라 표로 그리기에는 많습니다")],
+)
+def test_a_matrix_that_is_too_large(visit: Visit, locale: str, words: str) -> None:
+    def smaller(route: Any) -> None:
+        script, count = re.subn("MOST_CELLS = [0-9_]+", "MOST_CELLS = 20", route.fetch().text())
+        assert count == 1
+        route.fulfill(body=script, content_type="text/javascript")
+
+    page = visit(locale=locale, before=lambda page: page.route("**/page/heatmap.js", smaller))
+    ask(page, "abcd")
+    assert words in page.inner_text("#map")
+    assert page.is_hidden("#map-note")  # it explains rows and columns
+    page.hover("#loom-target .token")
+    assert page.locator("#loom-source .token.lit").count() > 0
+    ask(page, "ab")
+    assert page.is_visible("#map table")
+    assert page.is_visible("#map-note")
+
+
+@pytest.mark.parametrize(
+    ("locale", "looks", "steps"),
+    [
+        ("en-US", "This model has no attention", "there are no weights to show"),
+        ("ko-KR", "이 모델에는 어텐션이 없습니다", "보여 줄 가중치도 없습니다"),
+    ],
+)
+def test_a_model_without_attention(visit: Visit, locale: str, looks: str, steps: str) -> None:
+    page = visit(locale=locale)
+    ask(page, "abcd")  # by a model with attention, of which nothing may be left
+    page.click("#loom-target .token")
+    page.select_option("#model", "fixed")
+    ask(page, "abc")
+    assert looks in page.inner_text("#looks-lead")
+    assert page.locator("#looks :is(.token, td, select, #heads-large)").filter(visible=True).count() == 0
+    page.keyboard.press("Escape")
+    page.click("#tab-steps")
+    assert steps in page.inner_text("#steps-lead")
+    assert page.locator(".run :is(.plane, .weight, tfoot)").count() == 0
+    assert page.locator(".one-state .strip").count() == 1
+    page.check("#forcing")
+    page.wait_for_selector(".runs.two .run.forced")
+    page.click("#tab-beam")
+    assert page.locator("#tree .node.winner").count() > 0
+
+
 def test_korean_letters_being_composed(visit: Visit) -> None:
     page = visit(locale="ko-KR")
     page.focus("#source")
@@ -513,6 +590,54 @@ def test_narrow_screens_and_dark_ones(visit: Visit) -> None:
 
 def brightness(color: str) -> float:
     return sum(map(int, re.findall(r"\d+", color)[:3])) / 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(visit: Visit, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    faint = (Path(__file__).parent / "contrast.js").read_text("utf-8")
+    assert page.evaluate(faint) == []
+    ask(page, "abcd")
+    ask(page, "acegh")
+    for side in ("source", "target"):
+        for token in page.locator(f"#loom-{side} .token").all():
+            token.hover()
+            assert page.evaluate(faint) == []
+    token.click()
+    assert page.evaluate(faint) == []
+    shades = """(shade) => { for (const cell of document.querySelectorAll("#map td, .token"))
+        cell.className = `${cell.classList.contains("token") ? "token lit" : ""} l${shade}` }"""
+    for shade in range(1, 11):
+        page.evaluate(shades, shade)
+        assert page.evaluate(faint) == []
+    page.click("#tab-steps")
+    page.check("#forcing")
+    page.wait_for_selector("body:not(.busy)")
+    page.fill("#given", "bc")
+    page.click("#compare")
+    playwright.expect(page.locator(".run.forced .word")).to_have_count(3)
+    while page.is_enabled("#forward"):
+        assert page.evaluate(faint) == []
+        page.click("#forward")
+    assert page.locator(".run.over").count() == 1
+    assert page.evaluate(faint) == []
+    page.click("#tab-beam")
+    page.check("#dropped")
+    assert page.evaluate(faint) == []
+    page.select_option("#model", "talks")
+    page.fill("#source", "abc")
+    page.press("#source", "Enter")
+    page.wait_for_selector("body:not(.busy)")
+    assert page.evaluate(faint) == []
+
+
+def test_what_is_pointed_at_stays_where_it_is(visit: Visit) -> None:
+    page = visit(viewport={"width": 1000, "height": 700})
+    ask(page, "abcd")
+    place = page.locator("#map-box").bounding_box()
+    page.hover("#loom-target .token")
+    assert "looks at" in page.inner_text("#detail")
+    assert page.evaluate("scrollY") + page.locator("#map-box").bounding_box()["y"] == place["y"]
 
 
 def test_everything_has_a_name_for_screen_readers(visit: Visit) -> None:
