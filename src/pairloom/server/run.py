@@ -93,7 +93,13 @@ def pending(listener: socket.socket) -> list[socket.socket]:
 
 
 def server_for(app: FastAPI, settings: ServerSettings) -> DrainingServer:
-    """uvicorn around the application."""
+    """uvicorn around the application.
+
+    Without its `limit_concurrency`, which would count connections at rest, too, and refuse in its own way: probes as
+    well, in plain text, without a time to come back, past log and metrics. The guards count requests instead. A mass of
+    idle connections costs a socket each; it is bounded by time (a head must be whole after `body_seconds`, a kept
+    connection is closed after `timeout_keep_alive`) and by the files that the system lets a process open.
+    """
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -105,7 +111,6 @@ def server_for(app: FastAPI, settings: ServerSettings) -> DrainingServer:
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(settings.drain)),
-        limit_concurrency=settings.connections,
     )
     return DrainingServer(config, app.state.service, settings.grace)
 

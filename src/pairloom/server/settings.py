@@ -49,7 +49,7 @@ class ServerSettings(BaseModel):
     grace: float = Field(
         default=0.5, ge=0, description="seconds after SIGTERM in which new requests are still taken in"
     )
-    connections: int = Field(default=1024, ge=1, description="connections open at the same time")
+    connections: int = Field(default=1024, ge=1, description="requests under way at the same time; past it 503 at once")
     cors: tuple[str, ...] = Field(default=(), description="origins whose pages may ask; none unless told otherwise")
     hosts: tuple[str, ...] = Field(default=(), description="further names by which clients may call this server")
     key: SecretStr | None = Field(default=None, description="API key that every request must show")
