@@ -13,8 +13,9 @@ from pairloom.cli import COMMANDS
 from pairloom.cli.parser import build, grouped
 from pairloom.server import guards
 from pairloom.server.meters import Meters
+from pairloom.server.run import longest_end
 from pairloom.server.service import Service
-from pairloom.server.settings import KEY_VARIABLE, ServerSettings
+from pairloom.server.settings import KEY_VARIABLE, ServerSettings, server_settings
 from pairloom.server.shelf import Shelf
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -65,7 +66,7 @@ def test_the_container_has_the_servers_flags_and_ports(
     (container,) = pod["containers"]
     arguments = parsed([*words[0][2:], *container["args"]])
     assert container["ports"] == [{"name": "http", "containerPort": arguments["server"]["port"]}]
-    assert pod["terminationGracePeriodSeconds"] > arguments["server"]["grace"] + arguments["server"]["drain"]
+    assert pod["terminationGracePeriodSeconds"] > longest_end(server_settings(arguments["server"]))
     assert [one["name"] for one in container["env"]] == [KEY_VARIABLE]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] in guards.OPEN

@@ -60,6 +60,10 @@ class Guards:
             await self._admit(one, scope, receive)
         except ProblemError as problem:
             await one.refuse(problem)
+        except asyncio.CancelledError:
+            if not self._service.draining:
+                raise
+            await one.refuse(ProblemError(503, "this server ends; try again later", code="ending", retry_after=1))
         except Exception:
             log("fault", level=logging.ERROR, exc_info=True, **one.fields())
             self._service.meters.failures.inc()

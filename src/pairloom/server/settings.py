@@ -45,7 +45,7 @@ class ServerSettings(BaseModel):
         default=65_536, ge=1, description="source tokens, times the beam, that may wait; past it 503 at once"
     )
     overload_status: Literal[503, 429] = Field(default=503, description="429 for clients that know only that")
-    drain: float = Field(default=30.0, ge=0, description="seconds to answer what was accepted, after SIGTERM")
+    drain: float = Field(default=30.0, ge=0, description="seconds after the grace to answer what was accepted")
     grace: float = Field(
         default=0.5, ge=0, description="seconds after SIGTERM in which new requests are still taken in"
     )
