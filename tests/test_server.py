@@ -257,6 +257,16 @@ def test_names_of_strangers_are_not_answered(server: Live) -> None:
     assert server.http.get("/models", headers={"host": f"localhost:{server.port}"}).status_code == 200
 
 
+def test_probes_are_answered_under_any_name(shelf: Shelf) -> None:
+    """A kubelet asks a pod by its address, which nobody can name beforehand."""
+    with live(shelf, host="0.0.0.0", hosts=("translate.example",)) as server:
+        pod = {"host": "10.1.2.3:8000"}
+        assert [server.http.get(path, headers=pod).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+        for path in ("/models", "/metrics", "/"):
+            assert server.http.get(path, headers=pod).status_code == 421
+        assert server.http.get("/models", headers={"host": "translate.example"}).status_code == 200
+
+
 def test_no_origin_may_ask_unless_told(server: Live, shelf: Shelf) -> None:
     origin = {"origin": "https://a.example"}
     assert "access-control-allow-origin" not in server.http.get("/models", headers=origin).headers

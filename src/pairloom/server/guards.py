@@ -29,6 +29,8 @@ WORK = ("/generate", "/explain", "/translate", "/v2/translate", "/v1/chat/comple
 OPEN = ("/", "/healthz", "/readyz", "/health", "/favicon.ico")
 """Paths that need no key: probes, and the page that asks for it (with its files under /page/)."""
 PROBES = ("/healthz", "/readyz", "/health")
+"""What is answered under any name: an orchestrator asks by an address that nobody can name beforehand, and a stranger's
+page would read from them only that the server is there."""
 WATCHED = (*PROBES, "/metrics")
 """What is answered however many requests are under way: who watches a server ends it if it is silent, and must see its
 load above all when there is much."""
@@ -75,7 +77,8 @@ class Guards:
     async def _admit(self, one: Passage, scope: Scope, receive: Receive) -> None:
         headers = dict(scope["headers"])
         path = scope["path"]
-        self._check_host(headers)
+        if path not in PROBES:
+            self._check_host(headers)
         crowded = path not in WATCHED and self._service.in_flight > self._service.settings.connections
         if crowded or (path in WORK and self._service.queue.full):
             refusal = self._service.overload()
