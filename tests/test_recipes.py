@@ -124,6 +124,8 @@ def test_the_user_wins_over_the_recipe_and_the_recipe_over_the_data() -> None:
 def test_a_recipe_loses_its_model_to_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SETTINGS, "another", SETTINGS["attention"])
     assert choose(pairs=("x",), task="spell", kind="another").model == {}
+    assert choose(pairs=("x",), task="inflect").training == {"learning_rate": 2e-3}
+    assert choose(pairs=("x",), task="inflect", kind="another").training == {}
 
 
 def test_a_beam_asked_for_ends_a_recipes_sampling() -> None:

@@ -44,7 +44,9 @@ def _with_recipe(word: str, name: str, said: dict[str, Any]) -> dict[str, Any]:
     if any(budget in said for budget in BUDGETS):
         decided = {key: value for key, value in decided.items() if key not in BUDGETS}
     if said.get("kind", decided.get("kind")) != decided.get("kind"):
-        decided.pop("model", None)  # the settings of another kind of model
+        decided.pop("model", None)  # the settings of another kind of model, and a rate that was found for it
+        training = {key: value for key, value in decided.get("training", {}).items() if key != "learning_rate"}
+        decided = {**decided, "training": training}
     if "sample" not in said.get("generation", {}) and said.get("generation", {}).get("beam"):
         decided["generation"] = _without_sampling(decided.get("generation", {}))
     merged = {**decided, **said, word: Path(name).name}
