@@ -122,7 +122,7 @@ class Service:
         alone = settings.sample and seeded  # its draws depend on the place in the input: nobody else's texts in there
         key = (served.name, settings, prefix, object() if alone else None)
         answers = Answers(len(texts))
-        dropped, until = threading.Event(), self._until()
+        dropped, until = threading.Event(), deadline_of(request)
         width = max(settings.beam, settings.nbest)
         forced = [served.model.folder.target.encode(prefix)] if prefix else None
         most = served.model.engines.together(settings, forced)
@@ -145,7 +145,7 @@ class Service:
     async def call(self, request: Request, served: Served, function: Callable[[], T], text: str, width: int = 1) -> T:
         """The result of `function`, run by a worker alone. `text` and `width` say what it costs."""
         answers = Answers(1)
-        job = self._call(served, function, text, width, answers)
+        job = self._call(request, served, function, text, width, answers)
         self._take_in([job])
         return cast(T, (await self._wait(request, job, answers.future))[0])
 
@@ -165,7 +165,7 @@ class Service:
                 post(pieces.put_nowait, piece)
 
         answers = Answers(1)
-        job = self._call(served, run, text, 1, answers)
+        job = self._call(request, served, run, text, 1, answers)
         self._take_in([job])
         answers.future.add_done_callback(lambda _: pieces.put_nowait(None))
         return self._pieces(pieces, asyncio.create_task(self._wait(request, job, answers.future)))
@@ -179,14 +179,13 @@ class Service:
         finally:
             ended.cancel()
 
-    def _call(self, served: Served, function: Callable[[], Any], text: str, width: int, answers: Answers) -> Job:
+    def _call(
+        self, request: Request, served: Served, function: Callable[[], Any], text: str, width: int, answers: Answers
+    ) -> Job:
         self.check([text])
         length = served.lengths([text])[0]
         content = Call(served, function, answers.give)
-        return Job(object(), content, length, length * width, self._until(), threading.Event(), alone=True)
-
-    def _until(self) -> float:
-        return time.monotonic() + self.settings.limits.deadline
+        return Job(object(), content, length, length * width, deadline_of(request), threading.Event(), alone=True)
 
     def _take_in(self, jobs: Sequence[Job]) -> None:
         """Into the queue, all or none. Raises ProblemError: 413 for what never fits, 503 for what does not fit now."""
@@ -219,6 +218,11 @@ class Service:
         finally:
             job.dropped.set()
             gone.cancel()
+
+
+def deadline_of(request: Request) -> float:
+    """When the request's time is over, of `time.monotonic`: the guards have set it, once for all of its jobs."""
+    return cast(float, request.scope["state"]["until"])
 
 
 async def disconnected(request: Request) -> None:
