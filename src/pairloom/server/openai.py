@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
+from pairloom.decoding.generator import Ending
 from pairloom.server.asking import service_of
 from pairloom.server.problems import ProblemError, bad
 from pairloom.server.sending import NO_STORE, Json, event
@@ -187,12 +188,11 @@ async def _streamed(
     settings = service.streaming(served, **completion.asked)
     pieces = await service.stream(request, served, text, settings, seeded=completion.seed is not None)
     wants_usage = completion.stream_options is not None and completion.stream_options.include_usage
-    limit = settings.limit(served.lengths([text])[0] - 1)
-    events = _chunks(served, pieces, read=served.lengths([text])[0] if wants_usage else None, limit=limit)
+    events = _chunks(served, pieces, read=served.lengths([text])[0] if wants_usage else None)
     return StreamingResponse(events, media_type="text/event-stream", headers=NO_STORE)
 
 
-async def _chunks(served: Served, pieces: AsyncIterator[str], *, read: int | None, limit: int) -> AsyncIterator[bytes]:
+async def _chunks(served: Served, pieces: AsyncIterator[str | Ending], *, read: int | None) -> AsyncIterator[bytes]:
     """The events of a stream; the last one before `[DONE]` says what it was."""
     head = _head(served, "chat.completion.chunk")
 
@@ -200,16 +200,15 @@ async def _chunks(served: Served, pieces: AsyncIterator[str], *, read: int | Non
         choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]
         return event({**head, "choices": choices, **({"usage": None} if read is not None else {})})
 
-    said: list[str] = []
     try:
         yield chunk({"role": "assistant", "content": ""})
         async for piece in pieces:
-            said.append(piece)
-            yield chunk({"content": piece})
-        written = len(served.model.folder.target.encode("".join(said)))
-        yield chunk({}, "stop" if written < limit else "length")
-        if read is not None:
-            yield event({**head, "choices": [], "usage": usage_of(read, written + 1)})
+            if isinstance(piece, str):
+                yield chunk({"content": piece})
+                continue
+            yield chunk({}, "stop" if piece.finished else "length")
+            if read is not None:
+                yield event({**head, "choices": [], "usage": usage_of(read, piece.tokens + piece.finished)})
         yield b"data: [DONE]\n\n"
     except ProblemError as problem:
         yield event({"error": {"message": problem.message, "type": "server_error", "code": problem.code}})
