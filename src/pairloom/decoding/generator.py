@@ -126,8 +126,8 @@ class Generator:
         known = dict(self.folder.generation)
         if asked.get("sample"):  # what only a search uses does not matter then
             known = {name: value for name, value in known.items() if name not in ("beam", "length_penalty", "patience")}
-        elif asked.get("beam") and asked.get("sample") is None:
-            # Nor what only sampling uses, where a beam is asked for.
+        elif asked.get("sample") is False or (asked.get("beam") and asked.get("sample") is None):
+            # Nor what only sampling uses, where a search is asked for.
             known = {name: value for name, value in known.items() if name not in SAMPLING}
         return DecodingSettings(**{**known, **{name: value for name, value in asked.items() if value is not None}})
 
