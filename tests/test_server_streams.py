@@ -110,7 +110,7 @@ def test_a_stream_of_openai_says_how_it_ended(server: Live, model: Model, most: 
     found = events(server, "/v1/chat/completions", {**asked, "stream_options": {"include_usage": True}})
     assert found.pop() == ("", "[DONE]")
     *chunks, last = [one for _, one in found]
-    (output,) = model.outputs(["abcd"], beam=1, **({"max_length": most} if most else {}))
+    (output,) = model.outputs(["abcd"], beam=1, max_length=most)
     best = output.candidates[0]
     assert "".join(one["choices"][0]["delta"].get("content", "") for one in chunks) == best.text
     assert chunks[-1]["choices"][0]["finish_reason"] == ("stop" if best.finished else "length")
