@@ -10,7 +10,9 @@ Multi30k test_2016, German to English, text in and text out. The systems are pro
 answer in turn; a round is every system with every work once. The peers' environments are made below PEERS by
 `peers.py`; they get the weights of the Transformer given, through their own classes. Greedy search and a beam of 5, in
 batches of 64 and a line at a time; tokens a second are target tokens with `</s>`. How many lines a system answers in a
-round is what takes it about a second, found out before, and the same in all rounds; BLEU is of all lines.
+round is found out before, and the same in all rounds: in batches all of them, or if it is slow at least 512, so that no
+worker waits long for the last batch; a line at a time what takes it about a second. BLEU is of all lines. CTranslate2
+tries its workers and threads first, and keeps what is fastest.
 """
 
 from __future__ import annotations
@@ -27,13 +29,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import peers
+from origin import provenance
 
 from pairloom.metrics import score
 from pairloom.workflow.doctor import examine
 
 HERE = Path(__file__).parent
 ANSWERERS = HERE / "answerers"
-SECONDS = 1.0  # that one measurement should take
+SECONDS = 1.0  # that one measurement should take, a line at a time
+PATIENCE = 5.0  # in batches
+LEAST = 512  # lines in batches: eight batches, so that two workers are busy all the while
 RIVAL = "CTranslate2 int8"
 
 
@@ -158,11 +163,11 @@ def shares_of(every: Sequence[System], most: int) -> dict[tuple[str, str], int]:
     for name, work in WORKS.items():
         batched = work.batch > 1
         for system in every:
-            count = 64 if batched else 10
-            system.ask(work="answer", lines=count, **work._asdict())
+            count = LEAST if batched else 10
+            system.ask(work="answer", lines=count, **work._asdict())  # the first time is warmth, and for some a choice
             seconds = system.ask(work="answer", lines=count, **work._asdict())["seconds"]
-            wanted = int(count * SECONDS / seconds)
-            shares[name, system.name] = max(64, min(most, wanted // 64 * 64)) if batched else max(10, min(300, wanted))
+            wanted = int(count * (PATIENCE if batched else SECONDS) / seconds)
+            shares[name, system.name] = (most if wanted >= most else LEAST) if batched else max(10, min(300, wanted))
     return shares
 
 
@@ -262,14 +267,17 @@ def timed(every: Sequence[System], given: argparse.Namespace, lines: int) -> dic
     with running(every):
         shares = shares_of(every, lines)
         found = rounds(every, given.rounds, shares)
+        settings = next(system for system in every if system.name == RIVAL).ask(work="facts")["settings"]
     machine = examine()
     return {
         "rounds": given.rounds,
         "threads": given.threads,
         "rival": RIVAL,
+        "rival_settings": settings,
         "processor": machine.processor,
         "features": list(machine.features),
         "versions": {name: version for name, version in machine.versions.items() if name in ("torch", "onnxruntime")},
+        **provenance(),
         "works": {
             work: {name: {**summary(values, rows[RIVAL]), "lines": shares[work, name]} for name, values in rows.items()}
             for work, rows in found.items()

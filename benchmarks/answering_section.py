@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from works import provenance_line
+
+
+def _rival(found: dict[str, Any]) -> str:
+    """At which settings the rival ran."""
+    if "rival_settings" not in found:
+        return (
+            f"CTranslate2 ran with batches on {found['threads']} workers of one thread, single lines on one thread; in "
+            "batches it had only two or three of them a round, so that one worker waited for the other at the end."
+        )
+    kept = "; ".join(f"{work}: {workers} × {each}" for work, (workers, each) in found["rival_settings"].items())
+    return f"CTranslate2 ran with the fastest of all divisions of the threads (workers × threads of each: {kept})."
+
 
 def answering_section(found: dict[str, Any]) -> str:
     """Speed of every system, and its quality and memory where those are measured (`answering.py quality`)."""
@@ -18,8 +31,7 @@ def answering_section(found: dict[str, Any]) -> str:
         f"Multi30k test_2016, German → English, text in, text out; {found['threads']} threads on {found['processor']}; "
         f"every system in a process of its own, in turn, {found['rounds']} rounds. Target tokens a second (`</s>` "
         f"counted): median, and in brackets how many times that of {found['rival']} (median of the single rounds). The "
-        "peers have the weights of pairloom's Transformer. CTranslate2 runs at its best setting: batches on "
-        f"{found['threads']} workers of one thread, single lines on one thread.",
+        f"peers have the weights of pairloom's Transformer. {_rival(found)}",
         "",
         f"| system | {' | '.join(works)} |{' BLEU greedy / beam 5 | peak memory, MB |' if judged else ''}",
         f"|---|{'---|' * (len(works) + 2 * judged)}",
@@ -48,7 +60,7 @@ def answering_section(found: dict[str, Any]) -> str:
         "peers' beams normalise by length in another way. MarianMT of transformers has norms after the layers only and "
         "cannot carry these weights; M2M100 of the same library, with the same `generate`, does.",
         "",
-        f"{versions}, {peers}.",
+        "; ".join(part for part in (f"{versions}, {peers}", provenance_line(found)) if part) + ".",
         "",
     ]
     return "\n".join(lines)

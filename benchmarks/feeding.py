@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from origin import commit, today
+from origin import commit, provenance
 from torch import Tensor
 
 import pairloom
@@ -171,7 +171,7 @@ def keep(result: dict[str, Any], given: argparse.Namespace) -> None:
         f"--seeds {given.seeds} --data DATA --runs RUNS",
         "steps": given.steps,
         "model": WORKS[given.work]["model"],
-        "date": today(),
+        **provenance(),
         "versions": {"pairloom": __version__, "torch": torch.__version__},
         "threads": 1,
         "precision": "float32",

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from origin import provenance
 from torch import nn
 
 import pairloom
@@ -147,6 +148,7 @@ def main() -> None:
         "versions": {"pairloom": __version__, "torch": torch.__version__},
         "rates": rates,
         "shares": rows,
+        **provenance(),
     }
     (HERE / "results" / "limits.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 

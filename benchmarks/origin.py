@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pairloom.workflow.doctor import examine
+
 PAIRLOOM = [sys.executable, "-m", "pairloom"]
 
 
@@ -20,6 +22,17 @@ def commit() -> str:
 def today() -> str:
     """As a date of ISO 8601, UTC."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def machine() -> str:
+    """The processor, its cores, and what it can that matters here."""
+    seen = examine()
+    return f"{seen.processor}, {seen.cores} cores, {' '.join(seen.features)}"
+
+
+def provenance() -> dict[str, str]:
+    """Of which code, when, and where."""
+    return {"commit": commit(), "date": today(), "machine": machine()}
 
 
 def pairloom(*words: str, stdin: str | None = None) -> str:

@@ -20,6 +20,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import IO, Any
 
+from origin import provenance
+
 HERE = Path(__file__).parent
 
 
@@ -65,6 +67,7 @@ def main() -> None:
         "lines_a_second": round(answers / seconds),
         "seconds_to_the_first_answer": round(waited, 2),
         "memory": watched.summary(),
+        **provenance(),
     }
     name = "pipe" if given.precision == "auto" else f"pipe-{given.precision}"
     (HERE / "results" / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")

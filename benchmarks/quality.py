@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from origin import PAIRLOOM, commit, pairloom, today
+from origin import PAIRLOOM, commit, machine, pairloom, today
 from samples import QUESTIONS, UTTERANCES
 
 HERE = Path(__file__).parent
@@ -169,6 +169,7 @@ def measure(one: Wanted, data: Path, runs: Path, options: list[str]) -> dict[str
         "name": one.name,
         "judged_by": " ".join(["pairloom evaluate", names, *chosen["test"], *chosen["options"]]),
         "date": today(),
+        "machine": machine(),
         "lines": judged["lines"],
         "scores": judged["scores"],
     }

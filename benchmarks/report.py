@@ -18,7 +18,7 @@ from pipe_section import pipe_section
 from report_learning import PICTURE, draw_minutes, minutes_section, vectors_section
 from report_speed import front_table, limits_section, training_section
 from shortlist_section import shortlist_section
-from works import LANGUAGES, ON_THE_FRONT, WORKS, Work, score_of
+from works import LANGUAGES, ON_THE_FRONT, WORKS, Work, provenance_line, score_of
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -33,6 +33,9 @@ of the data included.
 
 What is dated before 2026-11-28 was judged with a beam that could be cut short (decision
 [0023](decisions/0023-a-search-is-not-cut-short.md)): where a model is sure of each letter, a figure may be too low.
+Sentence models with attention of commits before d366cc0 were trained with a learning rate of 2e-3: their commands need
+`--set training.learning_rate=2e-3` today. Where minutes are of one core's time, the run was made by
+`benchmarks/quality.py --processor-time`, which counts them in that way.
 
 """
 
@@ -186,7 +189,7 @@ def section(title: str, result: dict[str, Any]) -> str:
         f"in {result['minutes']:.1f} minutes{of_the_processor(result)}, {result['precision']}, "
         f"threads: {result['threads']}, seed {result['seed']}, "
         f"median {result['tokens_per_second']:,} target tokens/s in training; "
-        f"{versions}; commit {result['commit']}, {result['date']}.",
+        f"{versions}; {provenance_line(result)}.",
         "",
     ]
     if "scored" in result:

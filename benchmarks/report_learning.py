@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from works import score_of
+from works import provenance_line, score_of
 
 CURVE = ("multi30k-5", "multi30k-10", "multi30k-20-1", "multi30k-20", "multi30k-60")
 PICTURE = Path("docs") / "minutes.png"
@@ -79,7 +79,7 @@ def vectors_section(found: dict[str, Any]) -> str:
             "`python benchmarks/vectors.py speed`: skip-gram with negative sampling, the same settings, "
             f"{speed['words']:,} words of English, {len(speed['words_per_second']['gensim'])} rounds in turn, "
             f"{speed['threads']} threads "
-            f"({versions}; commit {speed['commit']}, {speed['date']}).",
+            f"({versions}; {provenance_line(speed)}).",
             "",
             "| system | words/s, median | least to most |",
             "|---|---|---|",
@@ -112,7 +112,7 @@ def _pairs(part: dict[str, Any]) -> list[str]:
         "`python benchmarks/vectors.py pairs`: the first pairs of Multi30k, German → English, a small attention LSTM "
         "(embeddings 128, encoder 2 × 128, decoder 256), its embeddings from chance or from vectors of the same tokens "
         f"learned from all 29,000 sentences of each side; test_2016, beam 5, {seeds} seeds "
-        f"(commit {part['commit']}, {part['date']}).",
+        f"({provenance_line(part)}).",
         "",
         "| pairs | epochs | embeddings start from | BLEU, mean | least to most | development loss |",
         "|---|---|---|---|---|---|",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from works import provenance_line
+
 SIZES = re.compile(r" \([^)]*\)")
 """What a table on the front has no room for."""
 
@@ -18,7 +20,8 @@ def training_section(found: dict[str, Any]) -> str:
         "`python benchmarks/training.py`: the same tokens, sizes and number of sentences in a batch, each system in a "
         "process of its own, in turn, round after round; medians of the rounds. The ratio is ours to theirs, also a "
         f"median. {versions}. The peers compute in float32, as they do unless told otherwise; pairloom in "
-        "bfloat16 where the processor multiplies it, its default.",
+        "bfloat16 where the processor multiplies it, its default."
+        + (f" {origin}." if (origin := provenance_line(found)) else ""),
         "",
     ]
     for work in found["works"].values():
@@ -46,11 +49,11 @@ def limits_section(found: dict[str, Any]) -> str:
     names = list(next(iter(found["rates"].values())))
     units = {"read": "reading, GB/s", "copy": "copying, GB/s"}
     header = " | ".join(units.get(name, f"{name}, Gop/s") for name in names)
+    where = provenance_line(found) or found["processor"]
     lines = [
         "## What the machine can do, and what of it is reached",
         "",
-        f"`python benchmarks/limits.py`, {found['processor']}; products of matrices through torch, the best of three "
-        "shapes.",
+        f"`python benchmarks/limits.py`, {where}; products of matrices through torch, the best of three shapes.",
         "",
         f"| threads | {header} |",
         "|---|" + "---|" * len(names),

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from origin import commit, today
+from origin import provenance
 
 HERE = Path(__file__).parent
 SUBSTITUTION = 1.1
@@ -53,7 +53,7 @@ def main() -> None:
             rules = learn(read(folder / f"{language}-train-{amount}.tsv"))
             right = sum(inflected(one, rules) == one.form for one in test)
             exact[f"{language}-{amount}"] = round(100 * right / len(test), 2)
-    found = {"command": "python benchmarks/rules.py --data DATA", "exact": exact, "commit": commit(), "date": today()}
+    found = {"command": "python benchmarks/rules.py --data DATA", "exact": exact, **provenance()}
     (HERE / "results" / "rules.json").write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     print(json.dumps(exact, indent=2))
 

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+from origin import provenance
 
 from pairloom.decoding.choice import Engines
 from pairloom.engine.core import Engine
@@ -81,6 +82,7 @@ def main() -> None:
     else:
         facts = examine()
         found |= {"threads": given.threads, "rounds": given.rounds, "processor": facts.processor}
+        found |= provenance()
         found["speed"] = speed(models(folder, lists, "int8", given.threads), sources, given.rounds)
     RESULT.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
     print(json.dumps(found, indent=2))

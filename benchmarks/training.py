@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from origin import provenance
 from peers import PEERS, environment, python_of, say, version_of
 
 from pairloom.text.batches import BatchSettings, epoch_batches
@@ -368,7 +369,7 @@ def keep(works: dict[str, Any], peers: Path) -> None:
     kept["versions"] = {
         "pairloom": __version__, **versions, "torch": version_of(python_of("base", peers), "torch")
     }  # fmt: skip
-    path.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+    path.write_text(json.dumps(kept | provenance(), indent=2) + "\n", "utf-8")
 
 
 def summary(

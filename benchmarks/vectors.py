@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from origin import commit, pairloom, today
+from origin import pairloom, provenance
 from peers import environment, python_of, say, version_of
 
 from pairloom.version import __version__
@@ -103,8 +103,8 @@ def train(sides: list[Path], data: Path, out: Path, epochs: int, seed: int, more
 
 
 def origin() -> dict[str, str]:
-    """When, and of which commit."""
-    return {"commit": commit(), "date": today()}
+    """When, where, and of which commit."""
+    return provenance()
 
 
 def main() -> None:

@@ -106,3 +106,11 @@ def score_of(result: dict[str, Any], metric: str) -> dict[str, Any]:
     """One score of a result."""
     found: dict[str, Any] = next(score for score in result["scores"] if score["metric"] == metric)
     return found
+
+
+def provenance_line(found: dict[str, Any]) -> str:
+    """On which machine, of which code, when, for people; older results say less."""
+    when = ", ".join(
+        part for part in (f"commit {found['commit']}" if "commit" in found else "", found.get("date", "")) if part
+    )
+    return "; ".join(part for part in (found.get("machine", ""), when) if part)

@@ -38,6 +38,15 @@ CODE_LOADERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib",
 """Modules that run what a file tells them to."""
 
 TORCH_FILES = {"load", "save"}  # of torch: pickles
+HTTP_CLIENTS = (
+    *("urllib.request", "http.client", "urllib3", "requests", "httpx", "httpx2", "aiohttp", "pycurl", "websockets"),
+    *("ftplib", "smtplib", "poplib", "imaplib", "telnetlib", "xmlrpc.client"),
+)
+"""Modules that ask others, over HTTP or otherwise."""
+
+CALLS_OUT = {"connect", "connect_ex", "create_connection", "open_connection", "open_unix_connection", "urlopen"}
+"""Functions and methods that open a connection, of sockets and of asyncio."""
+
 TALKERS = {"cli", "__main__"}  # may print
 
 REGISTRY_HOSTS = tuple(
@@ -222,6 +231,24 @@ def dangers(node: ast.AST, torch_names: set[str]) -> list[str]:
             found.append(f"calls {called(node)}")
         return found
     return []
+
+
+def asking_others(package: Path) -> list[str]:
+    """Whatever would let the server ask other machines: a client could have it fetch what only this one may see."""
+    found = []
+    for name, path in modules_of(package).items():
+        if top(name) == "server":
+            for node in ast.walk(parse(path)):
+                place = f"{path.relative_to(package)}:{getattr(node, 'lineno', 0)}"
+                found += [f"{place}: imports {client}" for client in clients(targets(node, name, path))]
+                if isinstance(node, ast.Call) and called(node).rpartition(".")[2] in CALLS_OUT:
+                    found.append(f"{place}: calls {called(node)}")
+    return found
+
+
+def clients(imported: list[str]) -> list[str]:
+    """Those of the names that are, or are in, a module that asks others."""
+    return sorted({one for one in HTTP_CLIENTS for name in imported if f"{name}.".startswith(f"{one}.")})
 
 
 def talking(package: Path) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,35 @@ from typing import Any
 import httpx
 
 from pairloom.server.app import create_app
-from pairloom.server.run import server_for
+from pairloom.server.queue import Job
+from pairloom.server.run import DrainingServer, server_for
 from pairloom.server.service import Service
 from pairloom.server.settings import server_settings
 from pairloom.server.shelf import Shelf, open_shelf
+from pairloom.server.workers import Call
 
 
 class Live:
-    """Where it is, and a client for it."""
+    """Where it is, a client for it, and the thread in which it runs until its end."""
 
-    def __init__(self, port: int, service: Service) -> None:
+    def __init__(self, port: int, service: Service, server: DrainingServer, thread: threading.Thread) -> None:
         self.port = port
         self.service = service
+        self.server = server
+        self.thread = thread
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+
+    def signalled(self) -> float:
+        """Does what SIGTERM does, and says when that was; signals themselves reach a main thread only."""
+        self.server.handle_exit(signal.SIGTERM, None)
+        return time.monotonic()
+
+    def ended(self) -> float:
+        """The time of its end, awaited."""
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+        return time.monotonic()
 
     def raw(self, data: bytes, *, wait: float = 5.0) -> bytes:
         """What comes back for these bytes until the server closes or says nothing more."""
@@ -54,16 +70,38 @@ def live(shelf: Shelf, **settings: Any) -> Iterator[Live]:
         while not server.started and time.monotonic() < end:
             time.sleep(0.01)
         assert server.started
-        one = Live(listener.getsockname()[1], app.state.service)
+        one = Live(listener.getsockname()[1], app.state.service, server, thread)
         try:
             yield one
         finally:
             one.http.close()
             server.should_exit = True
-            thread.join(20)
-            assert not thread.is_alive()
+            one.ended()
 
 
 def shelf_of(*directories: Path, languages: tuple[str, ...] = ("de:en",)) -> Shelf:
     """Models as `pairloom serve` opens them; in float32, where the company in a batch changes no answer."""
     return open_shelf(list(directories), languages, precision="float32", threads=1)
+
+
+def hold(server: Live, started: threading.Event) -> threading.Event:
+    """Keeps the only worker busy until the event that is returned is set."""
+    gate = threading.Event()
+
+    def wait() -> None:
+        started.set()
+        assert gate.wait(20)
+
+    served = server.service.shelf.find(None)
+    call = Call(served, wait, lambda place, answer: None)
+    assert server.service.queue.offer([Job(object(), call, 1, 1, time.monotonic() + 60, threading.Event(), alone=True)])
+    assert started.wait(10)
+    return gate
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Waits for something to come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,69 @@ def test_beam_sample_history_and_save(
     assert "temperature 0.5" in answer.err
     assert "is there already" in answer.err
     assert "a  b  c  </s>" in answer.out  # the attention's columns
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sources that models read, in order."""
+    sources: list[str] = []
+    stream = Model.stream
+
+    def noting(self: Model, text: str, **settings: Any) -> Iterator[str]:
+        sources.append(text)
+        yield from stream(self, text, **settings)
+
+    monkeypatch.setattr(Model, "stream", noting)
+    return sources
+
+
+def test_what_is_taken_back_was_never_said(ask: Any, talker_dir: Path, heard: list[str]) -> None:
+    answer = ask("chat", talker_dir, "--beam", "1", stdin=b"abc\n/undo\n/history\n/undo\ndag\n/history\n")
+    assert len(answer.lines) == 4  # two replies, and a history of one line and its reply
+    assert answer.lines[2:] == ["you\tdag", f"model\t{answer.lines[1]}"]
+    assert heard == ["abc", "dag"]
+    assert answer.err.count("taken back") == 1
+    assert "nothing was said yet" in answer.err  # the second time
+
+
+def test_only_the_last_line_is_taken_back(ask: Any, talker_dir: Path, heard: list[str]) -> None:
+    answer = ask("chat", talker_dir, "--beam", "1", stdin=b"abc\ndag\n/undo\nfeb\n/history\n")
+    first, _, last = answer.lines[:3]
+    assert heard[2] == f"abc {TURN} {first} {TURN} feb"
+    assert answer.lines[3:] == ["you\tabc", f"model\t{first}", "you\tfeb", f"model\t{last}"]
+
+
+@pytest.mark.parametrize("turns", [None, 1, 2, 3])
+def test_how_many_lines_the_model_reads(ask: Any, talker_dir: Path, heard: list[str], turns: int | None) -> None:
+    given = () if turns is None else ("--turns", turns)
+    answer = ask("chat", talker_dir, "--beam", "1", *given, stdin=b"abc\ndag\n")
+    said = ["abc", answer.lines[0], "dag"]
+    assert heard == ["abc", f" {TURN} ".join(said if turns is None else said[-turns:])]
+
+
+def test_a_reply_is_written_while_it_comes(
+    ask: Any, talker_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands in a file (which is buffered, as a pipe is) whenever the model is asked for more."""
+    file = tmp_path / "out"
+    pieces: list[str] = []
+    written: list[str] = []
+    stream = Model.stream
+
+    def watched(self: Model, text: str, **settings: Any) -> Iterator[str]:
+        for piece in stream(self, text, **settings):
+            pieces.append(piece)
+            yield piece
+            written.append(file.read_text("utf-8"))
+
+    monkeypatch.setattr(Model, "stream", watched)
+    with file.open("w", encoding="utf-8") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        answer = ask("chat", talker_dir, "--beam", "1", stdin=b"abcdefg\n")
+    assert answer.code == 0
+    assert len([piece for piece in pieces if piece]) > 1
+    assert written == ["".join(pieces[: count + 1]) for count in range(len(pieces))]
+    assert file.read_text("utf-8") == "".join(pieces) + "\n"
 
 
 def test_hostile_lines_are_replied_to_one_by_one(ask: Any, tiny_model_dir: Path) -> None:

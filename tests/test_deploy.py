@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from pairloom.cli import COMMANDS
 from pairloom.cli.parser import build, grouped
 from pairloom.server import guards
+from pairloom.server.app import create_app
 from pairloom.server.meters import Meters
+from pairloom.server.run import longest_end
 from pairloom.server.service import Service
-from pairloom.server.settings import KEY_VARIABLE, ServerSettings
+from pairloom.server.settings import KEY_VARIABLE, ServerSettings, server_settings
 from pairloom.server.shelf import Shelf
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -65,7 +69,7 @@ def test_the_container_has_the_servers_flags_and_ports(
     (container,) = pod["containers"]
     arguments = parsed([*words[0][2:], *container["args"]])
     assert container["ports"] == [{"name": "http", "containerPort": arguments["server"]["port"]}]
-    assert pod["terminationGracePeriodSeconds"] > arguments["server"]["grace"] + arguments["server"]["drain"]
+    assert pod["terminationGracePeriodSeconds"] > longest_end(server_settings(arguments["server"]))
     assert [one["name"] for one in container["env"]] == [KEY_VARIABLE]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] in guards.OPEN
@@ -86,6 +90,39 @@ def test_it_scales_by_a_metric_that_there_is(parts: dict[str, dict[str, Any]]) -
     name = metric["pods"]["metric"]["name"]
     assert f"\n{name} 0.0\n" in meters.exposition().decode()
     assert int(metric["pods"]["target"]["averageValue"]) == settings.queue_tokens // 4
-    labels = parts["Deployment"]["spec"]["template"]["metadata"]
-    assert labels["annotations"]["prometheus.io/path"] == "/metrics"
-    assert labels["labels"] == parts["Service"]["spec"]["selector"]
+
+
+def scraped(settings: ServerSettings, endpoint: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+    """The answer to a scraper, which asks a pod by its address."""
+    transport = httpx.ASGITransport(create_app(Shelf([]), settings))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://10.1.2.3:{settings.port}") as client:
+            return await client.get(endpoint["path"], headers=headers)
+
+    return asyncio.run(ask())
+
+
+def test_the_scraper_is_let_in_and_finds_what_it_scales_by(
+    parts: dict[str, dict[str, Any]], words: tuple[list[str], list[str]]
+) -> None:
+    template = parts["Deployment"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    monitor = parts["PodMonitor"]["spec"]
+    assert monitor["selector"]["matchLabels"] == template["metadata"]["labels"] == parts["Service"]["spec"]["selector"]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    assert endpoint["port"] in [port["name"] for port in container["ports"]]
+    assert int(endpoint["interval"].removesuffix("s")) * 2 <= 30  # the adapter's rule takes the mean of 30 seconds
+    authorization = endpoint["authorization"]
+    (variable,) = container["env"]
+    assert authorization["credentials"] == variable["valueFrom"]["secretKeyRef"]  # the key of the server itself
+    secret = parts["Secret"]
+    assert secret["metadata"]["name"] == authorization["credentials"]["name"]
+    key = secret["stringData"][authorization["credentials"]["key"]]
+    arguments = parsed([*words[0][2:], *container["args"]])
+    settings = server_settings({**arguments["server"], "hosts": tuple(arguments["hosts"]), "key": key})
+    assert scraped(settings, endpoint, {}).status_code == 401
+    answer = scraped(settings, endpoint, {"Authorization": f"{authorization['type']} {key}"})
+    assert answer.status_code == 200
+    (metric,) = parts["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    assert f"\n{metric['pods']['metric']['name']} " in answer.text

@@ -36,7 +36,8 @@ def with_engine(tiny_model_dir: Path, tmp_path_factory: pytest.TempPathFactory) 
     assert report.facts.equal_float32 == 1
     assert report.facts.equal_int8 is not None
     assert report.facts.equal_int8 > 0.8
-    assert report.facts.sentences == len(report.torch) == len(report.int8) == 40
+    assert report.facts.sentences == len(report.torch) == len(report.int8) == len(report.singly) == 40
+    assert sum(one[0].tokens == whole[0].tokens for one, whole in zip(report.singly, report.torch, strict=True)) > 32
     assert_same(report.float32, report.torch)
     return path
 

@@ -38,7 +38,7 @@ def test_a_run_makes_the_engine_and_says_what_it_is(ask: Any, tiny_model_dir: Pa
     facts = read_facts(tiny_model_dir)
     assert facts.equal_float32 == 1
     assert facts.sentences == load_folder(tiny_model_dir).training["development"]["pairs"]
-    assert {"metric", "torch", "float32", "int8", "int8_costs"} == facts.measured.keys()
+    assert {"metric", "torch", "float32", "int8", "int8_costs", "singly_costs"} == facts.measured.keys()
     assert facts.measured["torch"] == facts.measured["float32"]
     line = making.engine_line(facts)
     assert line.startswith(f"{facts.default} answers by default")
@@ -106,19 +106,23 @@ def test_importing_pairloom_costs_next_to_nothing() -> None:
 def test_int8_that_costs_too_much_is_not_the_default() -> None:
     right = [["a b c d e"], ["f g h i j"], ["k l m n o"]]
     good = [answers[0] for answers in right]
-    said = {"torch": good, "float32": good, "int8": [*good[:2], "k l m n p"]}
+    said = {"torch": good, "float32": good, "int8": [*good[:2], "k l m n p"], "singly": good}
     measured, default = making._measure(said, right, ["bleu"])
     assert default == "float32"
     assert measured["int8_costs"] > 0.3
     assert making._measure(said, right, ["wer"])[1] == "float32"
     facts = EngineFacts(weights="0", default="float32", sentences=3, equal_float32=1.0, measured=measured)
-    assert f"float32 answers by default, for int8 costs {measured['int8_costs']:.2f}" in making.engine_line(facts)
+    line = making.engine_line(facts)
+    assert line.startswith("float32 answers by default")
+    assert f"int8 costs {measured['int8_costs']:.2f} in batches and 0.00 one at a time" in line
     same = {**said, "int8": good}
+    costs = {"int8_costs": 0.0, "singly_costs": 0.0}
     assert making._measure(same, right, ["bleu"]) == (
-        {"metric": "BLEU", "torch": 100.0, "float32": 100.0, "int8": 100.0, "int8_costs": 0.0},
+        {"metric": "BLEU", "torch": 100.0, "float32": 100.0, "int8": 100.0, **costs},
         "int8",
     )
-    better = {**said, "torch": said["int8"], "float32": said["int8"], "int8": good}
+    assert making._measure({**same, "singly": ["a b c d f"]}, right, ["bleu"])[1] == "float32"
+    better = {**said, "torch": said["int8"], "float32": said["int8"], "int8": good, "singly": good[:1]}
     assert making._measure(better, right, ["per"])[1] == "int8"
 
 
@@ -127,7 +131,8 @@ def test_an_engine_that_says_something_else_is_not_kept(
 ) -> None:
     def wrong(*arguments: Any, **settings: Any) -> EngineReport:
         report = really_write(*arguments, **settings)
-        return EngineReport(report.facts, report.torch, [[Hypothesis([4], 0.0, 0.0, True)]] * 300, report.int8)
+        other = [[Hypothesis([4], 0.0, 0.0, True)]] * 300
+        return EngineReport(report.facts, report.torch, other, report.int8, report.singly)
 
     monkeypatch.setattr("pairloom.engine.write_engine", wrong, raising=False)
     with pytest.raises(UsageError, match="no engine: not kept: in float32 it said something else than torch for"):

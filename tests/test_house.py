@@ -29,6 +29,7 @@ PACKAGE_RULES: list[Rule] = [
     house.upward,
     house.circle,
     house.dangerous,
+    house.asking_others,
     house.talking,
     house.too_long,
 ]
@@ -44,7 +45,8 @@ SOUND = {
     "decoding/__init__.py": "import json\njson.load\n",
     "workflow/__init__.py": "from pairloom import decoding, learning\nfrom . import steps\n",
     "workflow/steps.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pairloom import workflow\n",
-    "cli/__init__.py": "from pairloom import workflow\nprint(workflow)\n",
+    "server/__init__.py": "import socket\nfrom urllib.parse import parse_qs\nfrom http import HTTPStatus\n",
+    "cli/__init__.py": "from pairloom import workflow\nimport urllib.request\nprint(workflow)\n",
 }
 """A package that keeps every rule, close to their edges."""
 
@@ -194,6 +196,13 @@ def test_a_sound_package_has_no_finding(rule: Rule, tmp_path: Path) -> None:
         (house.dangerous, {"models/a.py": "f(p, weights_only=False)"}, "models/a.py:1: weights_only=False"),
         (house.dangerous, {"cli/__init__.py": "eval('1')"}, "cli/__init__.py:1: calls eval"),
         (house.dangerous, {"cli/__init__.py": "exec('1')"}, "cli/__init__.py:1: calls exec"),
+        (house.asking_others, {"server/a.py": "import urllib.request"}, "server/a.py:1: imports urllib.request"),
+        (house.asking_others, {"server/a.py": "from urllib import request"}, "server/a.py:1: imports urllib.request"),
+        (house.asking_others, {"server/a.py": "\nfrom http.client import X"}, "server/a.py:2: imports http.client"),
+        (house.asking_others, {"server/a.py": "def f():\n    import httpx"}, "server/a.py:2: imports httpx"),
+        (house.asking_others, {"server/a.py": "__import__('requests.api')"}, "server/a.py:1: imports requests"),
+        (house.asking_others, {"server/b/c.py": "s.connect(('a', 1))"}, "server/b/c.py:1: calls s.connect"),
+        (house.asking_others, {"server/a.py": "loop.create_connection(p, h)"}, "server/a.py:1: calls loop.create_conn"),
         (house.talking, {"learning/__init__.py": "\nprint('loss')"}, "learning/__init__.py:2: prints"),
         (house.too_long, {"text/long.py": "\n" * 401}, "text/long.py: 401 lines, at most 400"),
         (house.too_long, {"text/page.js": "//\n" * 401}, "text/page.js: 401 lines, at most 400"),

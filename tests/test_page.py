@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Semaphore
 from typing import Any
 
@@ -36,7 +37,8 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Three models: words turned round (Latin and Hangul), a Transformer with heads, one that converses."""
+    """Four models: words turned round (Latin and Hangul), a Transformer with heads, one without attention, one that
+    converses."""
     import pairloom
     from pairloom.server.app import create_app
     from pairloom.server.settings import ServerSettings
@@ -50,8 +52,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     heads = {"size": 16, "feed_forward": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 2}
     pairloom.train(place / "pairs.tsv", out=place / "turned", **{**TINY, "steps": 200})
     pairloom.train(place / "few.tsv", out=place / "heads", kind="transformer", **{**quick, "model": heads})
+    fixed = {"hidden": 16, "embedding": 16, "layers": 1}
+    pairloom.train(place / "few.tsv", out=place / "fixed", kind="rnn", **{**quick, "model": fixed})
     pairloom.train(place / "few.tsv", out=place / "talks", task="chat", **quick)
-    shelf = open_shelf([place / name for name in ("turned", "heads", "talks")], [])
+    shelf = open_shelf([place / name for name in ("turned", "heads", "fixed", "talks")], [])
     app = create_app(shelf, ServerSettings(workers=2))
     with serving(app) as address:
         yield Site(app, address)
@@ -96,7 +100,7 @@ def visit(site: Site, browser: Any) -> Iterator[Visit]:
     """Opens the page; at the end nothing may have gone wrong in it, and nothing have been asked of another host."""
     contexts, wrong = [], []
 
-    def open_page(**options: Any) -> Any:
+    def open_page(before: Callable[[Any], None] | None = None, **options: Any) -> Any:
         context = browser.new_context(**{"locale": "en-US", "reduced_motion": "reduce", **options})
         contexts.append(context)
         page = context.new_page()
@@ -104,6 +108,8 @@ def visit(site: Site, browser: Any) -> Iterator[Visit]:
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
         page.on("console", lambda message: note(message.text) if message.type in ("error", "warning") else None)
         page.on("request", lambda r: None if r.url.startswith((site.address, "data:")) else wrong.append(r.url))
+        if before is not None:
+            before(page)
         page.goto(site.address)
         page.wait_for_selector("body[data-form]")
         return page
@@ -249,10 +255,9 @@ def test_teacher_forcing_beside_free_running(visit: Visit) -> None:
     ask(page, "abcd")
     page.click("#tab-steps")
     page.check("#forcing")
-    assert page.input_value("#given") == "dcba"
     page.fill("#given", "dcgg")
     page.click("#compare")
-    page.wait_for_selector(".runs.two")
+    playwright.expect(page.locator(".run.forced .word").nth(3)).to_have_text("g")
     assert page.locator(".run.forced .word").all_inner_texts() == ["d", "c", "g", "g", "end"]
     assert "g" in page.locator(".run.forced .word.unlike").all_inner_texts()
     page.locator(".run.forced .word").nth(2).click()
@@ -260,6 +265,72 @@ def test_teacher_forcing_beside_free_running(visit: Visit) -> None:
     assert page.locator(".run.forced table.next tr").first.inner_text().startswith("b")  # what it would have said
     page.uncheck("#forcing")
     assert page.locator(".run").count() == 1
+
+
+def test_one_switch_shows_both_ways_through_the_text(visit: Visit) -> None:
+    page = visit()
+    ask(page, "abcd")
+    status = page.inner_text("#status")
+    page.click("#tab-steps")
+    page.check("#forcing")
+    page.wait_for_selector(".runs.two .run.forced")
+    assert words_of(page, "forced") == words_of(page, "free") == ["d", "c", "b", "a", "end"]  # the model's own answer
+    assert page.input_value("#given") == "dcba"
+    page.wait_for_selector("body:not(.busy)")
+    assert page.inner_text("#status") == status  # what was said of the answer stays
+    page.fill("#given", "dcgg")
+    page.press("#given", "Enter")
+    playwright.expect(page.locator(".run.forced .word").nth(3)).to_have_text("g")
+
+    ask(page, "aceg")  # another text: another answer
+    assert words_of(page, "forced") == words_of(page, "free")
+    assert words_of(page, "free")[-1] == "end"
+    assert page.input_value("#given") == page.inner_text("#answer")
+    page.fill("#given", "geca")
+    page.select_option("#search", "1")
+    ask(page, "aceg")  # the same text: the reader's answer to it stays
+    assert page.input_value("#given") == "geca"
+    assert words_of(page, "forced") == ["g", "e", "c", "a", "end"]
+    page.fill("#given", " ")
+    page.click("#compare")
+    playwright.expect(page.locator("#given")).to_have_value(page.inner_text("#answer"))
+
+
+def words_of(page: Any, run: str) -> list[str]:
+    return list(page.locator(f".run.{run} .word").all_inner_texts())
+
+
+def test_the_switch_waits_for_an_answer_under_way(slow_or_full: Site, visit: Visit) -> None:
+    page = visit()
+    ask(page, "abcd")
+    page.click("#tab-steps")
+    slow_or_full.pieces = Semaphore(1)
+    page.fill("#source", "bcde")
+    page.press("#source", "Enter")
+    playwright.expect(page.locator("#answer")).to_have_text("e")
+    page.check("#forcing")  # breaks nothing off, and mixes no two texts
+    slow_or_full.pieces.release(10)
+    page.wait_for_selector("body:not(.busy)")
+    assert page.inner_text("#answer") == "edcb"
+    assert words_of(page, "forced") == words_of(page, "free") == ["e", "d", "c", "b", "end"]
+
+
+def test_the_switch_where_the_answer_is_empty(visit: Visit) -> None:
+    """What says nothing cannot be sent as a target: its end is all there is to read."""
+
+    def emptied(route: Any) -> None:
+        found = route.fetch().json()
+        for name in ("text", "tokens", "scores", "ranks", "alternatives", "attention"):
+            found["free"][name] = "" if name == "text" else found["free"][name][-1:]
+        route.fulfill(json=found)
+
+    page = visit()
+    page.route("**/explain", emptied)
+    ask(page, "abcd")
+    page.click("#tab-steps")
+    page.check("#forcing")
+    page.wait_for_selector(".runs.two .run.forced")
+    assert words_of(page, "forced") == words_of(page, "free") == ["end"]
 
 
 def test_the_beam_and_why_the_winner_won(visit: Visit) -> None:
@@ -300,6 +371,77 @@ def test_layers_and_heads(visit: Visit) -> None:
     page.select_option("#layer", "")
     assert page.is_disabled("#head")
     assert page.inner_text("#map tbody") == own
+
+
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [("en-US", "all layers and heads together are too many"), ("ko-KR", "모든 층과 헤드의 가중치를 다 보내기에는")],
+)
+def test_heads_that_are_too_many_to_be_sent(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, locale: str, words: str
+) -> None:
+    page = visit(locale=locale)
+    page.select_option("#model", "heads")
+    ask(page, "abc")
+    assert page.is_hidden("#heads-large")
+    monkeypatch.setattr("pairloom.server.explain.MOST_WEIGHTS", 3)
+    ask(page, "abcd")
+    assert words in page.inner_text("#heads-large")
+    assert page.is_hidden("#heads")
+    assert page.is_visible("#map table")
+    page.click("#tab-steps")
+    assert words in page.inner_text(".part.kept .note")
+    page.select_option("#model", "turned")  # has no heads that could be left out
+    ask(page, "abcd")
+    page.click("#tab-looks")
+    assert page.is_hidden("#heads-large")
+
+
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [("en-US", "5 × 5 weights are too many for a table"), ("ko-KR", "5 × 5개라 표로 그리기에는 많습니다")],
+)
+def test_a_matrix_that_is_too_large(visit: Visit, locale: str, words: str) -> None:
+    def smaller(route: Any) -> None:
+        script, count = re.subn("MOST_CELLS = [0-9_]+", "MOST_CELLS = 20", route.fetch().text())
+        assert count == 1
+        route.fulfill(body=script, content_type="text/javascript")
+
+    page = visit(locale=locale, before=lambda page: page.route("**/page/heatmap.js", smaller))
+    ask(page, "abcd")
+    assert words in page.inner_text("#map")
+    assert page.is_hidden("#map-note")  # it explains rows and columns
+    page.hover("#loom-target .token")
+    assert page.locator("#loom-source .token.lit").count() > 0
+    ask(page, "ab")
+    assert page.is_visible("#map table")
+    assert page.is_visible("#map-note")
+
+
+@pytest.mark.parametrize(
+    ("locale", "looks", "steps"),
+    [
+        ("en-US", "This model has no attention", "there are no weights to show"),
+        ("ko-KR", "이 모델에는 어텐션이 없습니다", "보여 줄 가중치도 없습니다"),
+    ],
+)
+def test_a_model_without_attention(visit: Visit, locale: str, looks: str, steps: str) -> None:
+    page = visit(locale=locale)
+    ask(page, "abcd")  # by a model with attention, of which nothing may be left
+    page.click("#loom-target .token")
+    page.select_option("#model", "fixed")
+    ask(page, "abc")
+    assert looks in page.inner_text("#looks-lead")
+    assert page.locator("#looks :is(.token, td, select, #heads-large)").filter(visible=True).count() == 0
+    page.keyboard.press("Escape")
+    page.click("#tab-steps")
+    assert steps in page.inner_text("#steps-lead")
+    assert page.locator(".run :is(.plane, .weight, tfoot)").count() == 0
+    assert page.locator(".one-state .strip").count() == 1
+    page.check("#forcing")
+    page.wait_for_selector(".runs.two .run.forced")
+    page.click("#tab-beam")
+    assert page.locator("#tree .node.winner").count() > 0
 
 
 def test_korean_letters_being_composed(visit: Visit) -> None:
@@ -417,6 +559,19 @@ def test_a_conversation(visit: Visit) -> None:
     assert page.locator("#loom-source .piece").all_inner_texts() == ["a", "b", "c", "end"]
     letters = page.locator("#loom-target .piece").all_inner_texts()[:-1]
     assert "".join(letters).replace("␣", " ").strip() == replies[0].strip()  # what was drawn is what is opened up
+    page.click("#tab-steps")
+    page.check("#forcing")
+    page.wait_for_selector(".runs.two .run.forced")
+    page.wait_for_selector("body:not(.busy)")
+    opened = words_of(page, "free")
+    page.fill("#source", "bed")
+    page.press("#source", "Enter")
+    page.wait_for_selector("body:not(.busy)")
+    assert words_of(page, "free") == opened  # a new line opens nothing up by itself
+    page.locator("#talk .its button").last.click()
+    page.wait_for_selector("body:not(.busy)")
+    assert page.locator("#loom-source .piece").all_inner_texts()[-4:] == ["b", "e", "d", "end"]
+    assert page.locator(".run").count() == 2
 
 
 def test_narrow_screens_and_dark_ones(visit: Visit) -> None:
@@ -435,6 +590,54 @@ def test_narrow_screens_and_dark_ones(visit: Visit) -> None:
 
 def brightness(color: str) -> float:
     return sum(map(int, re.findall(r"\d+", color)[:3])) / 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(visit: Visit, scheme: str) -> None:
+    page = visit(color_scheme=scheme)
+    faint = (Path(__file__).parent / "contrast.js").read_text("utf-8")
+    assert page.evaluate(faint) == []
+    ask(page, "abcd")
+    ask(page, "acegh")
+    for side in ("source", "target"):
+        for token in page.locator(f"#loom-{side} .token").all():
+            token.hover()
+            assert page.evaluate(faint) == []
+    token.click()
+    assert page.evaluate(faint) == []
+    shades = """(shade) => { for (const cell of document.querySelectorAll("#map td, .token"))
+        cell.className = `${cell.classList.contains("token") ? "token lit" : ""} l${shade}` }"""
+    for shade in range(1, 11):
+        page.evaluate(shades, shade)
+        assert page.evaluate(faint) == []
+    page.click("#tab-steps")
+    page.check("#forcing")
+    page.wait_for_selector("body:not(.busy)")
+    page.fill("#given", "bc")
+    page.click("#compare")
+    playwright.expect(page.locator(".run.forced .word")).to_have_count(3)
+    while page.is_enabled("#forward"):
+        assert page.evaluate(faint) == []
+        page.click("#forward")
+    assert page.locator(".run.over").count() == 1
+    assert page.evaluate(faint) == []
+    page.click("#tab-beam")
+    page.check("#dropped")
+    assert page.evaluate(faint) == []
+    page.select_option("#model", "talks")
+    page.fill("#source", "abc")
+    page.press("#source", "Enter")
+    page.wait_for_selector("body:not(.busy)")
+    assert page.evaluate(faint) == []
+
+
+def test_what_is_pointed_at_stays_where_it_is(visit: Visit) -> None:
+    page = visit(viewport={"width": 1000, "height": 700})
+    ask(page, "abcd")
+    place = page.locator("#map-box").bounding_box()
+    page.hover("#loom-target .token")
+    assert "looks at" in page.inner_text("#detail")
+    assert page.evaluate("scrollY") + page.locator("#map-box").bounding_box()["y"] == place["y"]
 
 
 def test_everything_has_a_name_for_screen_readers(visit: Visit) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 import pairloom
-from live import Live, live, shelf_of
+from live import Live, hold, live, shelf_of, until
 from pairloom.errors import UsageError
 from pairloom.server.settings import server_settings
 from pairloom.server.shelf import Shelf
@@ -73,14 +73,14 @@ def test_many_clients_get_their_own_answers(server: Live, model: Model) -> None:
 def test_clients_share_a_batch(shelf: Shelf) -> None:
     with live(shelf, workers=1, batch=64) as server:
         started = threading.Event()
-        gate = _hold(server, started)
+        gate = hold(server, started)
         threads = [
             threading.Thread(target=server.http.post, args=("/generate",), kwargs={"json": {"texts": ["abc"]}})
             for _ in range(8)
         ]
         for thread in threads:
             thread.start()
-        _until(lambda: server.service.queue.load.jobs == 8)
+        until(lambda: server.service.queue.load.jobs == 8)
         gate.set()
         for thread in threads:
             thread.join()
@@ -99,32 +99,6 @@ def test_a_batch_is_what_the_model_answers_at_the_same_time() -> None:
     batches = [sorted(job.length for job in queue.take(32, print)) for _ in range(2)]
     assert batches == [[4, 5, 6], [90, 91, 92]]
     assert queue.tokens == 0
-
-
-def _hold(server: Live, started: threading.Event) -> threading.Event:
-    """Keeps the only worker busy until the event that is returned is set."""
-    from pairloom.server.queue import Job
-    from pairloom.server.workers import Call
-
-    gate = threading.Event()
-
-    def wait() -> None:
-        started.set()
-        assert gate.wait(20)
-
-    served = server.service.shelf.find(None)
-    call = Call(served, wait, lambda place, answer: None)
-    assert server.service.queue.offer([Job(object(), call, 1, 1, time.monotonic() + 60, threading.Event(), alone=True)])
-    assert started.wait(10)
-    return gate
-
-
-def _until(condition: object, seconds: float = 10.0) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_attention_on_request(server: Live, model: Model) -> None:
@@ -283,6 +257,16 @@ def test_names_of_strangers_are_not_answered(server: Live) -> None:
     assert server.http.get("/models", headers={"host": f"localhost:{server.port}"}).status_code == 200
 
 
+def test_probes_are_answered_under_any_name(shelf: Shelf) -> None:
+    """A kubelet asks a pod by its address, which nobody can name beforehand."""
+    with live(shelf, host="0.0.0.0", hosts=("translate.example",)) as server:
+        pod = {"host": "10.1.2.3:8000"}
+        assert [server.http.get(path, headers=pod).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+        for path in ("/models", "/metrics", "/"):
+            assert server.http.get(path, headers=pod).status_code == 421
+        assert server.http.get("/models", headers={"host": "translate.example"}).status_code == 200
+
+
 def test_no_origin_may_ask_unless_told(server: Live, shelf: Shelf) -> None:
     origin = {"origin": "https://a.example"}
     assert "access-control-allow-origin" not in server.http.get("/models", headers=origin).headers
@@ -316,14 +300,14 @@ def test_a_key_is_asked_for_by_every_interface(shelf: Shelf) -> None:
 @pytest.mark.parametrize("status", [503, 429])
 def test_a_full_queue_refuses_at_once(shelf: Shelf, status: int) -> None:
     with live(shelf, queue_tokens=100, overload_status=status) as server:
-        gate = _hold(server, threading.Event())
+        gate = hold(server, threading.Event())
         asked = {"texts": ["abcdefg"], "beam": 5}  # 8 tokens times 5
         waiting = [
             threading.Thread(target=server.http.post, args=("/generate",), kwargs={"json": asked}) for _ in range(2)
         ]
         for thread in waiting:
             thread.start()
-        _until(lambda: server.service.queue.load.jobs == 2)
+        until(lambda: server.service.queue.load.jobs == 2)
         for path, body in (
             ("/generate", asked),
             ("/generate", {"texts": ["never parsed, as the queue is known to be full"]}),
@@ -352,14 +336,14 @@ def test_what_can_never_fit_is_told_apart_from_what_does_not_fit_now(shelf: Shel
 
 def test_a_deadline_ends_the_wait_and_the_work(shelf: Shelf) -> None:
     with live(shelf, limits={"deadline": 0.2}) as server:
-        gate = _hold(server, threading.Event())
+        gate = hold(server, threading.Event())
         began = time.monotonic()
         answer = server.http.post("/generate", json={"texts": ["abc"]})
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "deadline"
         assert time.monotonic() - began < 2
         gate.set()
-        _until(lambda: "pairloom_abandoned_jobs_total 1.0" in server.http.get("/metrics").text)
+        until(lambda: "pairloom_abandoned_jobs_total 1.0" in server.http.get("/metrics").text)
 
 
 def test_one_deadline_for_all_that_a_request_asks(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,12 +364,12 @@ def test_one_deadline_for_all_that_a_request_asks(shelf: Shelf, monkeypatch: pyt
 
 def test_work_of_clients_that_went_away_is_not_done(shelf: Shelf) -> None:
     with live(shelf) as server:
-        gate = _hold(server, threading.Event())
+        gate = hold(server, threading.Event())
         with pytest.raises(httpx.TimeoutException):
             httpx.post(f"{server.url}/generate", json={"texts": ["abc"] * 5}, timeout=0.2, trust_env=False)
-        _until(lambda: "pairloom_requests_in_flight 1.0" in server.http.get("/metrics").text)  # only that of /metrics
+        until(lambda: "pairloom_requests_in_flight 1.0" in server.http.get("/metrics").text)  # only that of /metrics
         gate.set()
-        _until(lambda: "pairloom_abandoned_jobs_total 5.0" in server.http.get("/metrics").text)
+        until(lambda: "pairloom_abandoned_jobs_total 5.0" in server.http.get("/metrics").text)
         assert 'pairloom_tokens_total{direction="written",model="tiny"} 0.0' in server.http.get("/metrics").text
 
 
@@ -406,7 +390,7 @@ def test_one_text_that_fails_spoils_no_other(
 
     monkeypatch.setattr(Model, "outputs", failing)
     with live(shelf) as server:
-        gate = _hold(server, threading.Event())
+        gate = hold(server, threading.Event())
         found: dict[str, int] = {}
 
         def ask(text: str) -> None:
@@ -415,7 +399,7 @@ def test_one_text_that_fails_spoils_no_other(
         threads = [threading.Thread(target=ask, args=(text,)) for text in ("bad", "abc", "def")]
         for thread in threads:
             thread.start()
-        _until(lambda: server.service.queue.load.jobs == 3)
+        until(lambda: server.service.queue.load.jobs == 3)
         gate.set()
         for thread in threads:
             thread.join()

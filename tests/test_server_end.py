@@ -12,16 +12,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 
+from live import hold, live, shelf_of, until
 from pairloom.server import run
 from pairloom.server.protocol import Gathered
-from pairloom.server.run import listen
+from pairloom.server.run import listen, longest_end
 from pairloom.server.settings import server_settings
+from pairloom.workflow.model import Model
 
 
 class Served:
@@ -64,6 +67,8 @@ def test_dead_objects_are_looked_for_often_and_only_among_the_new(monkeypatch: p
     seen: list[tuple[int, bool]] = []
 
     class Runs:
+        unfinished = False
+
         def run(self, sockets: list[socket.socket]) -> None:
             seen.append((gc.get_threshold()[0], gc.get_freeze_count() > 10_000))
 
@@ -78,6 +83,27 @@ def test_dead_objects_are_looked_for_often_and_only_among_the_new(monkeypatch: p
         gc.set_threshold(*before)
         gc.unfreeze()
     assert seen == [(1_000, True)]
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_the_interpreter_is_not_ended_under_a_worker(monkeypatch: pytest.MonkeyPatch, unfinished: bool) -> None:
+    """A thread in the C++ of a library would take the process down with it: "terminate called", exit code -6."""
+    left: list[int] = []
+
+    class Ran:
+        def run(self, sockets: list[socket.socket]) -> None:
+            self.unfinished = unfinished
+
+    monkeypatch.setattr(run, "create_app", lambda shelf, settings: None)
+    monkeypatch.setattr(run, "server_for", lambda app, settings: Ran())
+    monkeypatch.setattr(os, "_exit", left.append)
+    before = gc.get_threshold()
+    try:
+        run.serve(cast(Any, None), server_settings({"port": 0}))
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+    assert left == [0] * unfinished
 
 
 def test_sigterm_answers_what_was_accepted(tiny_model_dir: Path) -> None:
@@ -105,6 +131,102 @@ def test_sigterm_answers_what_was_accepted(tiny_model_dir: Path) -> None:
     assert "abcdefgh" not in "".join(one.said)  # the texts of clients are nobody's business
     with pytest.raises(httpx.ConnectError):
         one.ask(texts=["a"])
+
+
+def test_the_end_has_one_deadline_whatever_still_runs(tiny_model_dir: Path) -> None:
+    """Requests and workers share the time: neither begins to wait when the other has waited in vain."""
+    with live(shelf_of(tiny_model_dir), grace=0.1, drain=1) as server:
+        gate = hold(server, threading.Event())
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(server.http.post("/generate", json={"texts": ["abc"]})), daemon=True
+        )
+        asking.start()
+        until(lambda: server.service.queue.load.jobs == 1)
+        try:
+            began = server.signalled()
+            assert 1.0 <= server.ended() - began < 2.0  # waiting twice takes 2.4
+        finally:
+            gate.set()
+        asking.join(5)
+        (answer,) = answers  # in the server's own words, not cut off
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "ending")
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_worker_that_does_not_end_in_time_is_no_crash(tiny_model_dir: Path) -> None:
+    one = Served(
+        str(tiny_model_dir),
+        "--workers",
+        "2",
+        "--batch",
+        "1",
+        "--grace",
+        "0.1",
+        "--drain",
+        "0.5",
+        "--queue-tokens",
+        "9999999",
+    )
+    found: list[int] = []
+
+    def ask() -> None:
+        found.append(one.ask(texts=["abcdefgh" * 6] * 150, beam=8).status_code)
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.8)
+    began = time.monotonic()
+    one.process.send_signal(signal.SIGTERM)
+    assert one.ended() == 0, one.said
+    assert time.monotonic() - began < longest_end(server_settings({"grace": 0.1, "drain": 0.5}))
+    for thread in threads:
+        thread.join(10)
+    assert found.count(503) > 2
+    assert "terminate called" not in "".join(one.said)
+
+
+def test_without_work_it_ends_after_the_grace(tiny_model_dir: Path) -> None:
+    with live(shelf_of(tiny_model_dir), grace=0.1, drain=20) as server:
+        began = server.signalled()
+        assert server.ended() - began < 5
+
+
+def test_in_the_grace_it_says_that_it_ends_and_answers(tiny_model_dir: Path) -> None:
+    with live(shelf_of(tiny_model_dir), grace=2, drain=5) as server:
+        for path in ("/readyz", "/health"):
+            assert server.http.get(path).status_code == 200
+        began = server.signalled()
+        for path, status in (("/readyz", 503), ("/health", 503), ("/healthz", 200), ("/models", 200)):
+            answer = server.http.get(path)
+            assert (answer.status_code, answer.headers["connection"]) == (status, "close")
+        assert server.http.post("/generate", json={"texts": ["abc"]}).status_code == 200
+        assert server.ended() - began >= 2
+
+
+def test_a_stream_under_way_is_written_to_its_end(tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    def slowly(self: Model, text: str, **settings: object) -> Iterator[str]:
+        yield "one "
+        assert gate.wait(10)
+        yield from ("two ", "three")
+
+    monkeypatch.setattr(Model, "stream", slowly)
+    with live(shelf_of(tiny_model_dir), grace=0.1, drain=10) as server:
+        with server.http.stream("POST", "/generate", json={"texts": ["abc"], "stream": True}) as response:
+            lines = response.iter_lines()
+            assert [next(lines), next(lines)] == ["event: piece", 'data: {"text":"one "}']
+            server.signalled()
+            until(lambda: server.server.should_exit)  # the grace is over
+            time.sleep(0.5)  # it listens no more
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"{server.url}/healthz", trust_env=False)
+            gate.set()
+            rest = [line for line in lines if line]
+        assert rest[-2:] == ["event: done", 'data: {"model":"tiny","text":"one two three"}']
+        server.ended()
 
 
 def test_it_listens_on_this_machine_only_and_takes_its_key_from_the_environment(tiny_model_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
     {"work": "answer", "beam": 5, "batch": 64, "lines": 1000}   → seconds, tokens and texts of one pass over the lines
     {"work": "memory"}                                          → the most memory that the process has had, in MB
+    {"work": "facts"}                                           → the facts, with what has been added meanwhile
 
 Only the standard library and `tokenizers`, as this runs in the environment of each system. `Texts` gives a peer the
 pieces of our own tokenizer and makes texts of its pieces again: every system reads and writes text, in the same units.
@@ -28,6 +29,9 @@ def serve(lines: Sequence[str], answer: Callable[[Sequence[str], int, int], Answ
         asked = json.loads(request)
         if asked["work"] == "memory":
             say({"peak_mb": peak()})
+            continue
+        if asked["work"] == "facts":
+            say(facts)
             continue
         chosen = lines[:: max(1, len(lines) // asked["lines"])][: asked["lines"]]
         began = time.perf_counter()

@@ -1,14 +1,15 @@
 """CTranslate2 with the weights of a pairloom Transformer: python with_ctranslate2.py FOLDER LINES TYPE THREADS SCRATCH
 
-At its best setting, which is not the same for both works: batches on as many workers of one thread as there are
-threads, single sentences on one worker of one thread.
+At its best setting, which is not the same for all works: the first request of each is answered once with every way of
+dividing the threads, and the fastest is kept.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from safetensors.numpy import load_file
 from serving import Answer, Texts, one_by_one, serve
 
 LONGEST = 512  # positions
+
+Setting = tuple[int, int]
+"""Workers, and threads of each."""
 
 
 def convert(folder: Path, out: Path, texts: Texts) -> None:
@@ -109,31 +113,53 @@ def main() -> None:
     folder, lines, precision, threads, scratch = sys.argv[1:]
     texts = Texts(Path(folder))
     convert(Path(folder), Path(scratch), texts)
-    kinds = {"device": "cpu", "compute_type": precision, "intra_threads": 1}
-    translators: dict[bool, Any] = {}
+    facts: dict[str, Any] = {"version": ctranslate2.__version__, "precision": precision, "settings": {}}
+    translators: dict[Setting, Any] = {}
 
-    def translator(single: bool) -> Any:
-        if single not in translators:
-            translators[single] = ctranslate2.Translator(scratch, inter_threads=1 if single else int(threads), **kinds)
-        return translators[single]
-
-    def translate(given: Sequence[str], beam: int, single: bool, batch: int) -> Answer:
-        found = translator(single).translate_batch(
+    def translate(given: Sequence[str], beam: int, batch: int, setting: Setting) -> Answer:
+        if setting not in translators:
+            workers, each = setting
+            translators[setting] = ctranslate2.Translator(
+                scratch, device="cpu", compute_type=precision, inter_threads=workers, intra_threads=each
+            )
+        found = translators[setting].translate_batch(
             texts.pieces(given), max_batch_size=batch, beam_size=beam, max_decoding_length=200
         )
         said = [one.hypotheses[0] for one in found]
         return [texts.text(pieces) for pieces in said], sum(len(pieces) + 1 for pieces in said)
 
-    def answer(given: Sequence[str], beam: int, batch: int) -> Answer:
+    def answer_with(given: Sequence[str], beam: int, batch: int, setting: Setting) -> Answer:
         if batch == 1:
-            return one_by_one(lambda one, beam: translate(one, beam, True, 1), given, beam)
-        return translate(given, beam, False, batch)
+            return one_by_one(lambda one, beam: translate(one, beam, 1, setting), given, beam)
+        return translate(given, beam, batch, setting)
 
-    serve(
-        Path(lines).read_text("utf-8").splitlines(),
-        answer,
-        {"version": ctranslate2.__version__, "precision": precision},
-    )
+    def answer(given: Sequence[str], beam: int, batch: int) -> Answer:
+        name = f"beam {beam}, batches of {batch}"
+        if name not in facts["settings"]:
+            facts["settings"][name] = fastest(
+                lambda setting: answer_with(given, beam, batch, setting), settings(int(threads), batch)
+            )
+        return answer_with(given, beam, batch, tuple(facts["settings"][name]))
+
+    serve(Path(lines).read_text("utf-8").splitlines(), answer, facts)
+
+
+def settings(threads: int, batch: int) -> list[Setting]:
+    """Every way of dividing the threads that makes sense: one sentence is never shared by workers."""
+    whole = [(1, each) for each in range(1, threads + 1)]
+    return whole if batch == 1 else [*whole, *((workers, threads // workers) for workers in range(2, threads + 1))]
+
+
+def fastest(answered: Callable[[Setting], Answer], every: Sequence[Setting]) -> Setting:
+    """That which answers soonest, of two tries each."""
+    took: dict[Setting, float] = {}
+    for setting in every:
+        answered(setting)  # loads it
+    for setting in [*every, *every]:
+        began = time.perf_counter()
+        answered(setting)
+        took[setting] = min(took.get(setting, float("inf")), time.perf_counter() - began)
+    return min(took, key=lambda setting: took[setting])
 
 
 if __name__ == "__main__":

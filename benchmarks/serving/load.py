@@ -186,6 +186,7 @@ def loads(
         return asyncio.run(opened(server.port, texts, expected, share * capacity, seconds, look))
 
     with serving(given.model, "float32") as server:
+        usual = percentile(asyncio.run(singly(server.port, texts[:100])), 0.5)
         p99 = percentile(load(server, 0.8, given.seconds / 2).accepted, 0.99)
     # What may wait is as much as is done within two fifths of that time: with the batches under way, which are
     # full then, an answer takes at most about as long again.
@@ -198,7 +199,7 @@ def loads(
         keep("load", result)
         memory: list[int] = []
         double = load(server, 2, 60 * given.minutes, memory)
-        result["normal again after seconds"] = round(until_normal(server, texts), 2)
+        result["normal again after seconds"] = round(until_normal(server, texts, usual), 2)
         settled = memory[len(memory) // 10 :]
         ratio = percentile(double.accepted, 0.99) / percentile(warm.accepted, 0.99)
         result |= {
@@ -212,10 +213,9 @@ def loads(
     show_and_keep("load", result)
 
 
-def until_normal(server: Process, texts: list[str]) -> float:
-    """Seconds until a request alone takes at most twice what it takes when nothing else is there."""
+def until_normal(server: Process, texts: list[str], usual: float) -> float:
+    """Seconds until a request alone takes at most twice the `usual` seconds, those of a server that had no load yet."""
     ended = time.monotonic()
-    usual = percentile(asyncio.run(singly(server.port, texts[:20])), 0.5)
     while True:
         (seconds,) = asyncio.run(singly(server.port, [random.choice(texts)]))
         if seconds < 2 * usual or time.monotonic() - ended > 60:

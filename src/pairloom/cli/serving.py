@@ -35,8 +35,8 @@ def add_serve(parser: Parser) -> None:
     option(work, "--queue-tokens", int, "N", "source tokens, times the beam, that may wait; then 503 at once (65536)")
     option(work, "--overload-status", int, "N", "429 for clients that do not know 503")
     option(work, "--grace", float, "SECONDS", "after SIGTERM, in which new requests are still taken in (0.5)")
-    option(work, "--drain", float, "SECONDS", "to answer what was accepted, after SIGTERM (30)")
-    option(work, "--connections", int, "N", "open at the same time (1024)")
+    option(work, "--drain", float, "SECONDS", "after the grace, to answer what was accepted; then it ends (30)")
+    option(work, "--connections", int, "N", "with a request under way at the same time; then 503 at once (1024)")
     limits = parser.add_argument_group("limits of a request")
     for name, kind, metavar, text in (
         ("--body-bytes", int, "N", "bytes (1048576)"),

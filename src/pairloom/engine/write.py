@@ -22,6 +22,9 @@ from pairloom.models.protocol import EncoderDecoder
 from pairloom.storage import file_hash, new_directory, replace_files
 from pairloom.weights import ModelFolder
 
+SINGLY = 300
+"""Of the sources, so many are also answered one at a time in int8, at most: that has graphs of its own."""
+
 
 @dataclass(frozen=True)
 class EngineReport:
@@ -31,6 +34,7 @@ class EngineReport:
     torch: list[list[Hypothesis]]  # of the sources given, in their order
     float32: list[list[Hypothesis]]
     int8: list[list[Hypothesis]]
+    singly: list[list[Hypothesis]]  # of the first sources, in int8 and one at a time
 
 
 def write_engine(
@@ -54,6 +58,7 @@ def write_engine(
     model: EncoderDecoder = folder.model
     plain = loop.generate(model, sources, settings=settings) if sources else []
     found = {name: engine.generate(sources, settings) if sources else [] for name, engine in engines.items()}
+    singly = [engines["int8"].generate([source], settings)[0] for source in sources[:SINGLY]]
     facts = EngineFacts(
         weights=file_hash(path / WEIGHTS),
         sentences=len(sources),
@@ -63,7 +68,7 @@ def write_engine(
     with new_directory(path / "engine") as directory:
         (directory / INT8).write_bytes(save({name: np.ascontiguousarray(one) for name, one in arrays["int8"].items()}))
         (directory / "engine.json").write_text(_json(facts), "utf-8")
-    return EngineReport(facts, plain, found["float32"], found["int8"])
+    return EngineReport(facts, plain, found["float32"], found["int8"], singly)
 
 
 def choose_default(path: Path, default: str, measured: dict[str, Any]) -> EngineFacts:

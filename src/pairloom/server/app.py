@@ -29,7 +29,7 @@ def create_app(shelf: Shelf, settings: ServerSettings) -> FastAPI:
     async def life(app: FastAPI) -> AsyncIterator[None]:
         service.start()
         yield
-        await service.stop(settings.drain)
+        await service.stop()
 
     app = FastAPI(
         title="pairloom",

@@ -1,8 +1,8 @@
 """What every request passes before anything is computed for it: who may ask, how much, how slowly, and whether now.
 
 The body is read here, whole and within bounds of size and time, so that no interface behind can be kept waiting by a
-slow sender. A full queue refuses before the body is looked at: a refusal must cost next to nothing, or refusing
-becomes the work.
+slow sender. A full queue, or too many requests under way, refuses before the body is looked at: a refusal must cost
+next to nothing, or refusing becomes the work.
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ WORK = ("/generate", "/explain", "/translate", "/v2/translate", "/v1/chat/comple
 """Paths whose requests go into the queue."""
 OPEN = ("/", "/healthz", "/readyz", "/health", "/favicon.ico")
 """Paths that need no key: probes, and the page that asks for it (with its files under /page/)."""
+PROBES = ("/healthz", "/readyz", "/health")
+"""What is answered under any name: an orchestrator asks by an address that nobody can name beforehand, and a stranger's
+page would read from them only that the server is there."""
+WATCHED = (*PROBES, "/metrics")
+"""What is answered however many requests are under way: who watches a server ends it if it is silent, and must see its
+load above all when there is much."""
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 UNREAD = 2**16
 """Bytes of a body that may come after the request was refused."""
@@ -56,6 +62,10 @@ class Guards:
             await self._admit(one, scope, receive)
         except ProblemError as problem:
             await one.refuse(problem)
+        except asyncio.CancelledError:
+            if not self._service.draining:
+                raise
+            await one.refuse(ProblemError(503, "this server ends; try again later", code="ending", retry_after=1))
         except Exception:
             log("fault", level=logging.ERROR, exc_info=True, **one.fields())
             self._service.meters.failures.inc()
@@ -67,8 +77,10 @@ class Guards:
     async def _admit(self, one: Passage, scope: Scope, receive: Receive) -> None:
         headers = dict(scope["headers"])
         path = scope["path"]
-        self._check_host(headers)
-        if path in WORK and self._service.queue.full:
+        if path not in PROBES:
+            self._check_host(headers)
+        crowded = path not in WATCHED and self._service.in_flight > self._service.settings.connections
+        if crowded or (path in WORK and self._service.queue.full):
             refusal = self._service.overload()
             if int(headers.get(b"content-length", b"0")[:20] or 0) > UNREAD or b"transfer-encoding" in headers:
                 refusal.headers["Connection"] = "close"  # or its sender could go on for ever

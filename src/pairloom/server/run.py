@@ -1,8 +1,9 @@
 """A server from its start to its end: uvicorn, with a way to end that loses nothing that was accepted.
 
 After SIGTERM (or Ctrl-C) the server says at once that it is not ready, goes on to answer for `grace` seconds, each
-answer with `Connection: close`, then listens no more, answers what it has accepted, and ends; a second signal ends it
-at once.
+answer with `Connection: close`, then listens no more, answers what it has accepted within `drain` seconds, and ends; a
+second signal ends it at once. The time of the end is set when the signal comes, and everything that is waited for gets
+what is left until then.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
+import sys
 from types import FrameType
 from typing import Any, cast
 
@@ -30,9 +33,9 @@ from pairloom.server.shelf import Shelf
 class DrainingServer(uvicorn.Server):
     """uvicorn, which goes on for a moment after a signal so that nobody runs into a closed door."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, grace: float) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
-        self._service, self._grace = service, grace
+        self._service = service
         self._ending: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -49,10 +52,10 @@ class DrainingServer(uvicorn.Server):
             super().handle_exit(sig, frame)
             self.force_exit = self._service.draining
             return
-        self._service.draining = True
-        self._service.meters.draining.set(1)
-        log("draining", signal=signal.Signals(sig).name, seconds=self.config.timeout_graceful_shutdown)
-        self._loop.call_soon_threadsafe(self._loop.call_later, self._grace, self._end)
+        settings = self._service.settings
+        self._service.drain(settings.grace + settings.drain)
+        log("draining", signal=signal.Signals(sig).name, seconds=settings.grace + settings.drain)
+        self._loop.call_soon_threadsafe(self._loop.call_later, settings.grace, self._end)
 
     def _end(self) -> None:
         self.should_exit = True
@@ -66,8 +69,16 @@ class DrainingServer(uvicorn.Server):
         for connection in waiting:
             await loop.connect_accepted_socket(self._protocol, connection)
         await asyncio.sleep(ARRIVING)  # what they have sent is read, and begun, before idle connections are closed
+        if not self._service.draining:  # an end without a signal
+            self._service.drain(self._service.settings.drain)
+        self.config.timeout_graceful_shutdown = cast(int, max(LAST, self._service.left))  # asyncio takes fractions
         await super().shutdown(sockets)
         log("ended", unanswered=self._service.in_flight)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a worker has not come to its end in time."""
+        return self._service.unfinished
 
     def _protocol(self) -> asyncio.Protocol:
         kind = cast(Any, self.config.http_protocol_class)
@@ -78,6 +89,15 @@ class DrainingServer(uvicorn.Server):
 
 
 ARRIVING = 0.2  # seconds
+LAST = 0.1
+"""Seconds that requests get even where no time is left, so that what is ready can leave."""
+LEAVING = 2.0
+"""Seconds, at the most, that the steps of the end and the interpreter take beside grace and drain."""
+
+
+def longest_end(settings: ServerSettings) -> float:
+    """Seconds from SIGTERM to the end of the process in the worst case; an orchestrator must wait longer to kill it."""
+    return settings.grace + settings.drain + LEAVING
 
 
 def pending(listener: socket.socket) -> list[socket.socket]:
@@ -93,7 +113,13 @@ def pending(listener: socket.socket) -> list[socket.socket]:
 
 
 def server_for(app: FastAPI, settings: ServerSettings) -> DrainingServer:
-    """uvicorn around the application."""
+    """uvicorn around the application.
+
+    Without its `limit_concurrency`, which would count connections at rest, too, and refuse in its own way: probes as
+    well, in plain text, without a time to come back, past log and metrics. The guards count requests instead. A mass of
+    idle connections costs a socket each; it is bounded by time (a head must be whole after `body_seconds`, a kept
+    connection is closed after `timeout_keep_alive`) and by the files that the system lets a process open.
+    """
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -104,10 +130,8 @@ def server_for(app: FastAPI, settings: ServerSettings) -> DrainingServer:
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=max(1, round(settings.drain)),
-        limit_concurrency=settings.connections,
     )
-    return DrainingServer(config, app.state.service, settings.grace)
+    return DrainingServer(config, app.state.service)
 
 
 OFTEN = (1_000, 10, 10)
@@ -122,7 +146,18 @@ def serve(shelf: Shelf, settings: ServerSettings) -> None:
         gc.collect()
         gc.freeze()  # models and libraries stay: looking through them again would stop all answers for a moment
         gc.set_threshold(*OFTEN)
-        server_for(create_app(shelf, settings), settings).run(sockets=[listener])
+        server = server_for(create_app(shelf, settings), settings)
+        server.run(sockets=[listener])
+    if server.unfinished:
+        leave()
+
+
+def leave() -> None:
+    """Ends the process as it is. The interpreter's own end would take down a worker in the middle of a library's C++,
+    which aborts everything, and whoever started the server would read that it crashed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def listen(settings: ServerSettings) -> socket.socket:

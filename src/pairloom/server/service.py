@@ -35,6 +35,7 @@ class Service:
         self.shelf, self.settings, self.meters = shelf, settings, meters
         self.queue = WorkQueue(settings.queue_tokens)
         self.draining = False
+        self._end_by: float | None = None  # of `time.monotonic`, once it drains
         self.in_flight = 0  # requests that have begun and have not been answered
         self.characters = 0  # translated through DeepL's interface, which tells its clients
         self._workers: Workers | None = None
@@ -50,11 +51,27 @@ class Service:
         post = asyncio.get_running_loop().call_soon_threadsafe
         self._workers = Workers(self.settings.threads, self.settings.batch, self.queue, self.meters, post)
 
-    async def stop(self, seconds: float) -> None:
-        """Lets the workers finish what waits, at most so long."""
+    def drain(self, seconds: float) -> None:
+        """From now on it is not ready, and after so many seconds nothing is waited for any more."""
+        self.draining = True
+        self._end_by = time.monotonic() + seconds
+        self.meters.draining.set(1)
+
+    @property
+    def left(self) -> float:
+        """Seconds in which what was accepted may still be answered: one deadline for all that is waited for."""
+        return self.settings.drain if self._end_by is None else max(0.0, self._end_by - time.monotonic())
+
+    async def stop(self) -> None:
+        """Lets the workers finish what waits, within the time that is left."""
         self.queue.close()
         if self._workers is not None:
-            await asyncio.to_thread(self._workers.join, seconds)
+            await asyncio.to_thread(self._workers.join, self.left)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a worker goes on, as it does after an end that came before its answer."""
+        return self._workers is not None and self._workers.unfinished()
 
     @property
     def ready(self) -> bool:

@@ -45,11 +45,11 @@ class ServerSettings(BaseModel):
         default=65_536, ge=1, description="source tokens, times the beam, that may wait; past it 503 at once"
     )
     overload_status: Literal[503, 429] = Field(default=503, description="429 for clients that know only that")
-    drain: float = Field(default=30.0, ge=0, description="seconds to answer what was accepted, after SIGTERM")
+    drain: float = Field(default=30.0, ge=0, description="seconds after the grace to answer what was accepted")
     grace: float = Field(
         default=0.5, ge=0, description="seconds after SIGTERM in which new requests are still taken in"
     )
-    connections: int = Field(default=1024, ge=1, description="connections open at the same time")
+    connections: int = Field(default=1024, ge=1, description="requests under way at the same time; past it 503 at once")
     cors: tuple[str, ...] = Field(default=(), description="origins whose pages may ask; none unless told otherwise")
     hosts: tuple[str, ...] = Field(default=(), description="further names by which clients may call this server")
     key: SecretStr | None = Field(default=None, description="API key that every request must show")

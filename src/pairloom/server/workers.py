@@ -85,6 +85,10 @@ class Workers:
         """Whether every worker is there."""
         return all(thread.is_alive() for thread in self._threads)
 
+    def unfinished(self) -> bool:
+        """Whether one of them still works, or waits for work."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def join(self, seconds: float) -> None:
         """Waits until the closed queue is empty, at most so long."""
         end = time.monotonic() + seconds
@@ -146,7 +150,8 @@ class Workers:
                 place = job.content.place if isinstance(job.content, Text) else 0
                 job.content.give(place, answer)
 
-        self._post(give)
+        with contextlib.suppress(RuntimeError):  # the event loop has ended before this batch: nobody waits for it
+            self._post(give)
 
     def _abandon(self, job: Job) -> None:
         self._meters.abandoned.inc()

@@ -60,8 +60,10 @@ def judge(folder: ModelFolder, lines: Lines, metrics: Sequence[str]) -> Judged:
     report = write_engine(folder, [generator.ids(source) for source, _ in lines], settings=settings, threads=threads)
     said = {
         name: [_text(generator, found) for found in answers]
-        for name, answers in (("torch", report.torch), ("float32", report.float32), ("int8", report.int8))
-    }
+        for name, answers in (
+            ("torch", report.torch), ("float32", report.float32), ("int8", report.int8), ("singly", report.singly)
+        )
+    }  # fmt: skip
     different = sum(ours != theirs for ours, theirs in zip(said["float32"], said["torch"], strict=True))
     if different > max(1, (1 - EQUAL) * len(lines)):
         remove_directory(folder.path / "engine")
@@ -94,17 +96,27 @@ def _text(generator: Generator, found: Sequence[Hypothesis]) -> str:
 def _measure(
     said: dict[str, list[str]], references: Sequence[Sequence[str]], metrics: Sequence[str]
 ) -> tuple[dict[str, Any], str]:
-    """The model's first metric for each of the three, and the precision that it speaks for."""
+    """The model's first metric for torch and both precisions, and the precision that it speaks for.
+
+    int8 is judged by the worse of two losses: in batches, and one source at a time ("singly", the first of them).
+    """
     from pairloom.metrics import score
     from pairloom.metrics.scores import expand
 
     (metric, *_) = expand(metrics)
     right = [list(answers) for answers in references]
-    scores = {name: score(outputs, right, [metric])[0] for name, outputs in said.items()}
-    one = scores["torch"]
-    loss = (one.value - scores["int8"].value) * (1 if one.higher_is_better else -1)
-    measured = {"metric": one.name, **{name: round(found.value, 3) for name, found in scores.items()}}
-    return {**measured, "int8_costs": round(loss, 3)}, "int8" if loss <= MOST_LOSS.get(metric, LOSS) else "float32"
+    few = len(said["singly"])
+    scores = {name: score(said[name], right, [metric])[0] for name in ("torch", "float32", "int8")}
+    whole, begun = scores["torch"], score(said["torch"][:few], right[:few], [metric])[0]
+    single = score(said["singly"], right[:few], [metric])[0]
+    sign = 1 if whole.higher_is_better else -1
+    costs = {
+        "int8_costs": sign * (whole.value - scores["int8"].value),
+        "singly_costs": sign * (begun.value - single.value),
+    }
+    values = {name: round(found, 3) for name, found in [*((n, s.value) for n, s in scores.items()), *costs.items()]}
+    bearable = max(costs.values()) <= MOST_LOSS.get(metric, LOSS)
+    return {"metric": whole.name, **values}, "int8" if bearable else "float32"
 
 
 def engine_line(facts: EngineFacts) -> str:
@@ -113,10 +125,15 @@ def engine_line(facts: EngineFacts) -> str:
         return f"{facts.default} answers by default; never compared with torch (`pairloom export --dev PAIRS` does)"
     found = facts.measured
     scores = ", ".join(f"{name} {found[name]:.1f}" for name in ("torch", "float32", "int8") if name in found)
-    refused = f", for int8 costs {found['int8_costs']:.2f}" if found and facts.default == "float32" else ""
+    costs = " and ".join(
+        f"{found[name]:.2f} {how}"
+        for name, how in (("int8_costs", "in batches"), ("singly_costs", "one at a time"))
+        if name in found
+    )
+    costing = f"; int8 costs {costs}" if costs else ""
     same = f"the text of torch for {facts.equal_float32:.1%} of {facts.sentences:,} development sources in float32"
     int8 = f", {facts.equal_int8:.1%} in int8" if facts.equal_int8 is not None else ""
-    return f"{facts.default} answers by default{refused}; {found.get('metric', 'score')}: {scores}; {same}{int8}"
+    return f"{facts.default} answers by default; {found.get('metric', 'score')}: {scores}{costing}; {same}{int8}"
 
 
 def stored_facts(path: Path) -> EngineFacts | None:

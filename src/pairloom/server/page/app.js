@@ -5,7 +5,7 @@ import { addAnswer, addLine, redrawTalk, said as saidBefore, startTalk } from "/
 import { byId, el } from "/page/dom.js";
 import { decimals, offerLanguages, t, translate } from "/page/i18n.js";
 import { hideInside, open, redrawInside, showInside, startTabs } from "/page/inside.js";
-import { startSteps } from "/page/steps.js";
+import { sideBySide, startSteps, targetAsked } from "/page/steps.js";
 import { clearTrouble, trouble } from "/page/trouble.js";
 
 const WORD_UNITS = new Set(["character", "jamo", "space"]);
@@ -14,7 +14,8 @@ const MOST_EARLIER = 12;
 let shelf = []; // what the server has
 let model = null;
 let work = null; // the AbortController of what is under way
-let last = null; // { body, found } of the answer that is shown
+let comparing = null; // the same, if it is a comparison: another one may take its place
+let last = null; // { body, note } of what is opened up: how it was asked, and what was said of it
 const earlier = []; // [source, output] of the compact form, newest first
 
 /** How the page is laid out for a model: a conversation, single words, or sentences. */
@@ -56,30 +57,31 @@ async function answer(text) {
     const draft = await stream({ ...body, ...(body.sample ? {} : { beam: 1 }) }, (piece) => place.append(piece), mine.signal);
     say(t(body.beam > 1 ? "searching" : "looking"));
     const found = await explain(body, mine.signal);
-    const said = finish(place, body, found, draft);
-    const cut = found.cut ? ` ${t("cut", { n: found.cut })}` : "";
-    say(`${body.beam > 1 && said !== draft ? t("improved") : ""}${cut}`);
-    byId("announce").textContent = t("done", { text: said });
+    finish(place, body, found, draft);
   } catch (error) {
-    failed(error, mine, () => answer(text));
+    return failed(error, mine, () => answer(text));
   } finally {
-    if (work === mine) busy(false);
+    ended(mine);
   }
+  if (!chat && sideBySide()) await compare();
 }
 
 /** Puts the final answer in place of the draft, with what it came from. */
 function finish(place, body, found, draft) {
-  last = { body, found };
   const said = found.free.text;
+  const cut = found.cut ? ` ${t("cut", { n: found.cut })}` : "";
+  const note = `${body.beam > 1 && said !== draft ? t("improved") : ""}${cut}`;
   place.textContent = said;
   place.classList.remove("draft");
   if (formOf(model) === "chat") addAnswer(place);
   else {
+    last = { body, note };
     showOthers(found);
     showInside(found, unitsOf(model), true);
   }
   if (formOf(model) === "compact") remember(found.source, said || draft);
-  return said;
+  say(note);
+  byId("announce").textContent = t("done", { text: said });
 }
 
 /** Opens up an earlier line of the conversation. */
@@ -90,33 +92,44 @@ async function look(body) {
   say(t("looking"));
   try {
     const found = await explain(body, mine.signal);
-    last = { body, found };
+    last = { body, note: "" };
     showInside(found, unitsOf(model), true);
     byId("inside").scrollIntoView({ behavior: "smooth" });
     say("");
   } catch (error) {
-    failed(error, mine, () => look(body));
+    return failed(error, mine, () => look(body));
   } finally {
-    if (work === mine) busy(false);
+    ended(mine);
   }
+  if (sideBySide()) await compare();
 }
 
-/** The same pair under teacher forcing beside free running. */
-async function compare(target) {
-  if (!target.trim() || !last) return;
-  const mine = (work = new AbortController());
+/** The same pair under teacher forcing beside free running. An answer that is under way does it itself when it is there. */
+async function compare() {
+  if (!last || work !== comparing) return;
+  work?.abort();
+  const mine = (work = comparing = new AbortController());
+  const { body, note } = last;
+  clearTrouble();
   busy(true);
   say(t("looking"));
   try {
-    const found = await explain({ ...last.body, target: target.trim() }, mine.signal);
-    last.found = found;
+    const target = targetAsked();
+    const found = await explain({ ...body, ...(target && { target }) }, mine.signal);
+    if (!target) found.forced = found.free; // it says nothing: what it reads is its own end either way
     showInside(found, unitsOf(model), false);
-    say("");
+    say(note);
   } catch (error) {
-    failed(error, mine, () => compare(target));
+    failed(error, mine, compare);
   } finally {
-    if (work === mine) busy(false);
+    ended(mine);
   }
+}
+
+function ended(mine) {
+  if (work !== mine) return;
+  work = comparing = null;
+  busy(false);
 }
 
 function failed(error, mine, again) {
@@ -221,7 +234,6 @@ function choose(name) {
   last = null;
   earlier.length = 0;
   byId("earlier").hidden = true;
-  byId("given").value = "";
   startTalk();
   offerSearches();
   showModel();
@@ -262,8 +274,5 @@ byId("ask").addEventListener("submit", submit);
 byId("source").addEventListener("keydown", onKey);
 byId("stop").addEventListener("click", () => work?.abort());
 byId("model").addEventListener("change", (event) => choose(event.target.value));
-byId("source").addEventListener("input", () => {
-  byId("given").value = "";
-});
 open("looks");
 start();

@@ -10,6 +10,7 @@ let table = null;
 /** Draws the table for tokens {source, target} of units {source, target} and weights [T][S]. */
 export function showMap(tokens, units, weights) {
   const count = tokens.target.length * tokens.source.length;
+  byId("map-note").hidden = count > MOST_CELLS;
   if (count > MOST_CELLS) {
     table = null;
     byId("map").textContent = t("map_large", { t: tokens.target.length, s: tokens.source.length });

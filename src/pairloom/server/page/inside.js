@@ -8,6 +8,7 @@ import { redrawSteps, rewind, showSteps } from "/page/steps.js";
 import { rest, reweigh, showTokens } from "/page/tokens.js";
 
 const TABS = ["looks", "steps", "beam"];
+const headed = new Set(); // models whose weights have come by layer and head
 let shown = null; // { found, units }
 
 /** Shows a replay. `units`: those of source and target; `fresh`: another text than before. */
@@ -70,9 +71,12 @@ export function open(name) {
 // -- layers and heads --------------------------------------------------------------------------------------------------
 
 function offerHeads() {
-  const { heads } = shown.found.free;
+  const { free, forced, model } = shown.found;
+  const { heads } = free;
+  if (heads || forced?.heads) headed.add(model);
   const several = heads && heads.length * heads[0].length > 1;
   byId("heads").hidden = !several;
+  byId("heads-large").hidden = !headsLeftOut(free);
   if (!several) {
     byId("layer").replaceChildren();
     byId("head").replaceChildren();
@@ -86,6 +90,12 @@ function offerHeads() {
   if (byId("layer").selectedIndex < 0) byId("layer").value = "";
   if (byId("head").selectedIndex < 0) byId("head").value = "";
   byId("head").disabled = byId("layer").value === "";
+}
+
+/** Whether the server has left out the weights of a run's layers and heads, because they are too many for it to send. */
+function headsLeftOut({ attention, heads }) {
+  const { kind, model } = shown.found;
+  return Boolean(attention && !heads && (kind === "transformer" || kind === "hybrid" || headed.has(model)));
 }
 
 /** The weights [T][S] of the layer and head chosen; those that the model goes by if none is. */
@@ -114,6 +124,9 @@ function drawMap() {
   showMap(tokensOf(), shown.units, chosenWeights(shown.found.free));
 }
 
+/** Which words say whose weights the states are drawn with; null: there is only one kind. */
+const headsNote = (steps) => (steps.heads ? "context_heads" : headsLeftOut(steps) ? "heads_large" : null);
+
 function drawSteps() {
-  showSteps(shown.found, shown.units, chosenWeights, Boolean(shown.found.free.heads));
+  showSteps(shown.found, shown.units, chosenWeights, headsNote);
 }

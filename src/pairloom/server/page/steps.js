@@ -5,16 +5,21 @@ import { decimals, percent, pieces, t } from "/page/i18n.js";
 import { plane, stateRows } from "/page/states.js";
 import { labelled, named } from "/page/tokens.js";
 
-let shown = null; // { found, units, weightsOf, several }
+let shown = null; // { found, units, weightsOf, headsNote }
 let at = 0;
 let timer = null;
+let filled = ""; // what the page itself has put into the field of the right answer
 
-const runs = () => (byId("forcing").checked && shown.found.forced ? ["free", "forced"] : ["free"]);
+/** Whether both ways through the text are wanted. */
+export const sideBySide = () => byId("forcing").checked;
+const runs = () => (sideBySide() && shown.found.forced ? ["free", "forced"] : ["free"]);
 const last = () => Math.max(...runs().map((name) => shown.found[name].tokens.length)) - 1;
 
-/** `found`: the server's replay; `weightsOf(steps)`: the weights [T][S] that were chosen, or null. */
-export function showSteps(found, units, weightsOf, several) {
-  shown = { found, units, weightsOf, several };
+/** `found`: the server's replay; `weightsOf(steps)`: the weights [T][S] that were chosen, or null; `headsNote(steps)`:
+ *  the name of the words that say which of several heads they are of, or null. */
+export function showSteps(found, units, weightsOf, headsNote) {
+  if (shown?.found.source !== found.source || shown.found.model !== found.model) byId("given").value = "";
+  shown = { found, units, weightsOf, headsNote };
   at = Math.min(at, last());
   byId("steps-lead").textContent = t(found.states.places ? "steps_lead" : "steps_none");
   pause();
@@ -83,7 +88,7 @@ function summary(name, steps) {
 }
 
 function states(steps, step) {
-  const { found, units, weightsOf, several } = shown;
+  const { found, units, weightsOf, headsNote } = shown;
   const { size, units: numbers } = found.states;
   const values = { size, units: numbers.length };
   const weights = weightsOf(steps);
@@ -95,7 +100,7 @@ function states(steps, step) {
     { class: "part kept" },
     el("h4", {}, t("states")),
     stateRows(found.states, found.source_tokens, units.source, weights[step]),
-    el("p", { class: "note" }, t("states_note", values), " ", t("context_note"), several ? ` ${t("context_heads")}` : ""),
+    el("p", { class: "note" }, t("states_note", values), " ", t("context_note"), " ", headsNote(steps) ? t(headsNote(steps)) : ""),
   );
 }
 
@@ -163,7 +168,14 @@ function play() {
   draw();
 }
 
-/** Wires the controls; `compare(target)` asks the server for the same pair under teacher forcing. */
+/** What is to be read under teacher forcing: what the reader has given for this source, otherwise what the model said. */
+export function targetAsked() {
+  const given = byId("given");
+  if (!given.value.trim() || given.value === filled) given.value = filled = shown.found.free.text;
+  return given.value.trim();
+}
+
+/** Wires the controls; `compare()` asks the server for the same pair under teacher forcing. */
 export function startSteps(compare) {
   byId("scrub").addEventListener("input", (event) => {
     pause();
@@ -172,20 +184,15 @@ export function startSteps(compare) {
   byId("back").addEventListener("click", () => go(at - 1));
   byId("forward").addEventListener("click", () => go(at + 1));
   byId("play").addEventListener("click", play);
-  const given = byId("given");
   const switched = () => {
-    const on = byId("forcing").checked;
+    const on = sideBySide();
     byId("forcing-box").hidden = byId("forcing-note").hidden = !on;
-    if (on && !shown.found.forced) {
-      given.value ||= shown.found.free.text;
-      given.focus();
-      given.select();
-    }
     draw();
+    if (on && !shown.found.forced) compare();
   };
   byId("forcing").addEventListener("change", switched);
-  byId("compare").addEventListener("click", () => compare(given.value));
-  given.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.isComposing) compare(given.value);
+  byId("compare").addEventListener("click", compare);
+  byId("given").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.isComposing) compare();
   });
 }

@@ -53,6 +53,8 @@ export const en = {
   head: "Head",
   layer_own: "what the model goes by",
   head_mean: "mean of all",
+  heads_large:
+    "For so long a text, the weights of all layers and heads together are too many to be sent: what is drawn are those that the model goes by.",
   detail_hint: "Nothing chosen: the threads show the strongest look of every token. Arrow keys move, a click keeps, Escape lets go.",
   attends: "{token} looks at {list}",
   attended: "{token} is looked at by {list}",
@@ -67,7 +69,7 @@ export const en = {
   steps_lead:
     "Move the slider and watch the model write. The encoder has turned every source token into a row of numbers. At each step these rows are weighted by attention and averaged into one: the context vector. From it, and from what is already written, the model computes how probable every token of its vocabulary is as the next one.",
   steps_none:
-    "Move the slider and watch the model write. The encoder has turned the whole source into one vector, and at every step the model has only that and what it has written so far.",
+    "Move the slider and watch the model write. The encoder has turned the whole source into one vector, and at every step the model has only that and what it has written so far. Without attention it weighs no source token more than another, so there are no weights to show.",
   back: "One step back",
   forward: "One step on",
   scrub: "Step of the decoding",
