@@ -60,6 +60,21 @@ def tiny_model_dir(tiny_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
+@pytest.fixture(scope="session")
+def talker_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that has seen conversations: the reply is the line before the last, from the back."""
+    import pairloom
+    from pairloom.text.turns import TURN
+
+    place = tmp_path_factory.mktemp("talk")
+    words = [word for word, _ in reversed_words(200)]
+    pairs = [(f"{a} {TURN} {b}", a[::-1]) for a, b in zip(words, reversed(words), strict=True)]
+    pairs += [(word, word[::-1]) for word in words]
+    (place / "pairs.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs), "utf-8")
+    pairloom.train(place / "pairs.tsv", out=place / "model", task="chat", **TINY)
+    return place / "model"
+
+
 @pytest.fixture
 def ask(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Calls `main` with words and perhaps standard input."""

@@ -11,22 +11,10 @@ from typing import Any
 import pytest
 
 import pairloom
-from conftest import TINY, reversed_words
 from pairloom.decoding.conversation import Conversation
+from pairloom.errors import UsageError
 from pairloom.text.turns import TURN, as_source, reads_turns
 from pairloom.workflow.model import Model
-
-
-@pytest.fixture(scope="module")
-def talker_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that has seen conversations: the reply is the line before the last, from the back."""
-    place = tmp_path_factory.mktemp("talk")
-    words = [word for word, _ in reversed_words(200)]
-    pairs = [(f"{a} {TURN} {b}", a[::-1]) for a, b in zip(words, reversed(words), strict=True)]
-    pairs += [(word, word[::-1]) for word in words]
-    (place / "pairs.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in pairs), "utf-8")
-    pairloom.train(place / "pairs.tsv", out=place / "model", task="chat", **TINY)
-    return place / "model"
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +176,14 @@ def test_a_seed_repeats_a_conversation_and_without_one_replies_differ(talker: Mo
 
     assert replies({"seed": 3}) == replies({"seed": 3})
     assert len(set(replies({}))) > 1
+
+
+def test_a_model_that_draws_can_be_told_to_search(talker: Model) -> None:
+    """`sample=False` is enough: the temperature in its generation.json is then of no use, and no contradiction."""
+    assert talker.folder.generation["temperature"] != 1
+    assert talker.generate(["abc"], sample=False) == talker.generate(["abc"], beam=1)
+    with pytest.raises(UsageError, match="temperature=2"):
+        talker.settings(sample=False, temperature=2.0)
 
 
 def test_replies_do_not_run_in_circles(tiny_model_dir: Path) -> None:

@@ -346,6 +346,22 @@ def test_a_deadline_ends_the_wait_and_the_work(shelf: Shelf) -> None:
         until(lambda: "pairloom_abandoned_jobs_total 1.0" in server.http.get("/metrics").text)
 
 
+def test_one_deadline_for_all_that_a_request_asks(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of five texts are five jobs, one after another: their times together count, not each of them."""
+    real = Model.explain
+
+    def slowly(self: Model, *rest: object, **settings: object) -> object:
+        time.sleep(0.2)
+        return real(self, *rest, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Model, "explain", slowly)
+    with live(shelf, limits={"deadline": 0.3}) as server:
+        began = time.monotonic()
+        answer = server.http.post("/generate", json={"texts": ["abc"] * 5, "attention": True})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "deadline")
+        assert 0.29 < time.monotonic() - began < 0.8
+
+
 def test_work_of_clients_that_went_away_is_not_done(shelf: Shelf) -> None:
     with live(shelf) as server:
         gate = hold(server, threading.Event())

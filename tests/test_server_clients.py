@@ -131,9 +131,11 @@ def test_deepl(close_later: Close, server: Live, model: Model) -> None:
     assert [answer.text for answer in both] == model.generate(["abc", "dag"])
     tagged = client.translate_text("<p>abc</p>", source_lang="DE", target_lang="EN-US", tag_handling="html")
     assert tagged.text == f"<p>{model.generate(['abc'])[0]}</p>"
+    tagged = client.translate_text("<code>abc</code>", source_lang="DE", target_lang="EN-US", tag_handling="xml")
+    assert tagged.text == f"<code>{model.generate(['abc'])[0]}</code>"
     assert [language.code for language in client.get_source_languages()] == ["DE"]
     assert [language.code for language in client.get_target_languages()] == ["EN"]
-    assert client.get_usage().character.count == 3 + 6 + 10
+    assert client.get_usage().character.count == 3 + 6 + 10 + 16
     assert not client.get_usage().any_limit_reached
     with pytest.raises(deepl.DeepLException, match="formality"):
         client.translate_text("abc", source_lang="DE", target_lang="EN-US", formality="more")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live import Live, live, shelf_of
-from pairloom.server.markup import Marked
+from pairloom.server.markup import HTML, XML, Dialect, Marked
 from pairloom.server.segments import cut
 
 
@@ -68,6 +68,7 @@ def test_nothing_of_a_text_is_lost(text: str, sentences: bool) -> None:
         ("<!-- no --><!DOCTYPE html><?php no ?>yes", ["yes"]),
         ("a &lt; b &amp; c &eacute;", ["a < b & c é"]),
         ("1 < 2 and 3 > 2", ["1 < 2 and 3 > 2"]),
+        ("x <é and more", ["x <é and more"]),
         ('<a title="a > b">yes</a>', ["yes"]),
         ("yes <a href='never closed", ["yes "]),
         ("yes<!-- never closed", ["yes"]),
@@ -90,12 +91,31 @@ def test_tags_stay_as_they_are(parts: list[str]) -> None:
     assert not any(marked.parts[place].startswith(("<p>", "</p>", "<!--")) for place in marked.texts)
 
 
-def test_a_hostile_document_takes_no_longer_than_another() -> None:
+@pytest.mark.parametrize(
+    ("document", "texts"),
+    [
+        ("<doc><code>yes</code><style>yes too</style></doc>", ["yes", "yes too"]),
+        ("<link>yes</link> and <script>a<b/>c</script>", ["yes", " and ", "a", "c"]),
+        ('<?xml version="1.0"?><!-- no --><a:b c="no"/><_x>yes</_x><été>yes</été>', ["yes", "yes"]),
+        ('<link translate="no">no</link><x translate="no">no<y/></x>yes', ["yes"]),
+        ("a &lt; b &amp;&#32;c", ["a < b & c"]),
+        ("<![CDATA[no]]>yes", ["yes"]),
+    ],
+)
+def test_in_xml_no_element_is_special_by_its_name(document: str, texts: list[str]) -> None:
+    marked = Marked(document, XML)
+    assert [marked.parts[place] for place in marked.texts] == texts
+    same = {place: marked.parts[place] for place in marked.texts}
+    assert marked.joined(same) == document.replace("&#32;", " ")
+
+
+@pytest.mark.parametrize("dialect", [HTML, XML])
+def test_a_hostile_document_takes_no_longer_than_another(dialect: Dialect) -> None:
     import time
 
     began = time.monotonic()
     for bad in ("<!--", "<a '", "<", "<b <b ", "<script>", "<!["):
-        Marked(bad * 5000)
+        Marked(bad * 5000, dialect)
     assert time.monotonic() - began < 2
 
 
@@ -109,6 +129,36 @@ def test_html_keeps_its_tags(server: Live) -> None:
     }
     # The space between is part of a text, and comes back as the character that it is.
     assert answer == f'<p class="x">{plain["abc"]} <b>{plain["dag"]}</b>&nbsp;<!-- c --></p>'
+
+
+def test_xml_of_deepl_keeps_its_tags(server: Live) -> None:
+    def said(text: str, **more: object) -> str:
+        asked = {"text": [text], "source_lang": "DE", "target_lang": "EN", **more}
+        answer = server.http.post("/v2/translate", json=asked)
+        assert answer.status_code == 200, answer.text
+        text = answer.json()["translations"][0]["text"]
+        assert isinstance(text, str)
+        return text
+
+    abc, dag = said("abc"), said("dag")
+    document = '<?xml version="1.0"?><doc a="&lt;"><code>abc</code> <x/><_y translate="no">abc</_y>dag&#10;</doc>'
+    kept = '<?xml version="1.0"?><doc a="&lt;"><code>{}</code> <x/><_y translate="no">abc</_y>{}\n</doc>'
+    assert said(document, tag_handling="xml") == kept.format(abc, dag)
+    assert "<code>abc</code>" in said(document, tag_handling="html")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"preserve_formatting": True}, {"model_type": "prefer_quality_optimized"}, {"formality": "prefer_more"}],
+)
+def test_what_has_no_effect_in_deepl_changes_nothing(server: Live, more: dict[str, object]) -> None:
+    """As docs/serving says; what would have to change something is refused."""
+    asked = {"text": ["abc dag."], "source_lang": "DE", "target_lang": "EN"}
+    answers = [server.http.post("/v2/translate", json={**asked, **some}).json() for some in ({}, more)]
+    assert answers[0] == answers[1]
+    for name, value in (("formality", "more"), ("ignore_tags", ["x"]), ("outline_detection", False)):
+        answer = server.http.post("/v2/translate", json={**asked, name: value})
+        assert (answer.status_code, name in answer.text) == (400, True)
 
 
 def test_texts_of_several_lines_keep_them(server: Live) -> None:

@@ -108,6 +108,18 @@ def test_pieces_of_a_stream_are_never_taken_back(
     assert len(pieces) > len(text) // 2
 
 
+@pytest.mark.parametrize("most", [2, None])
+def test_a_stream_returns_how_it_ended(model: pairloom.Model, most: int | None) -> None:
+    (output,) = model.outputs(["abcd"], beam=1, max_length=most)
+    endings = []
+
+    def whole() -> Iterator[str]:
+        endings.append((yield from model.stream("abcd", max_length=most)))
+
+    assert "".join(whole()) == output.text
+    assert endings == [(len(output.candidates[0].tokens), most is None)]
+
+
 def test_two_streams_on_one_model_do_not_meet(model: pairloom.Model) -> None:
     expected = ["".join(model.stream(text)) for text in ("abc", "fedcb")]
     found, streams = ["", ""], [model.stream("abc"), model.stream("fedcb")]

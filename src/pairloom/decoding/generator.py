@@ -12,11 +12,12 @@ needed: importing this imports no torch.
 
 from __future__ import annotations
 
+import collections.abc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from unicodedata import combining
 
 from pydantic import ValidationError
@@ -69,6 +70,17 @@ class Output:
         return self.candidates[0].text if self.candidates else ""
 
 
+class Ending(NamedTuple):
+    """How an output ended that was given out in pieces."""
+
+    tokens: int  # that were written, `</s>` not counted
+    finished: bool  # False: cut at the limit of length
+
+
+Pieces = collections.abc.Generator[str, None, Ending]
+"""An output piece by piece; what the generator returns says how it ended."""
+
+
 def _own_settings(folder: Folder) -> dict[str, Any]:
     """generation.json, checked: the names that it has, with values of the right type. Raises FolderError."""
     try:
@@ -114,8 +126,8 @@ class Generator:
         known = dict(self.folder.generation)
         if asked.get("sample"):  # what only a search uses does not matter then
             known = {name: value for name, value in known.items() if name not in ("beam", "length_penalty", "patience")}
-        elif asked.get("beam") and asked.get("sample") is None:
-            # Nor what only sampling uses, where a beam is asked for.
+        elif asked.get("sample") is False or (asked.get("beam") and asked.get("sample") is None):
+            # Nor what only sampling uses, where a search is asked for.
             known = {name: value for name, value in known.items() if name not in SAMPLING}
         return DecodingSettings(**{**known, **{name: value for name, value in asked.items() if value is not None}})
 
@@ -172,18 +184,24 @@ class Generator:
         """A line of output is a line: a model that has seen bytes could make a line break."""
         return " ".join(self.folder.target.decode(tokens).splitlines())
 
-    def stream(self, text: str, settings: DecodingSettings) -> Iterator[str]:
+    def stream(self, text: str, settings: DecodingSettings) -> Pieces:
         """The output of greedy search or sampling piece by piece; the pieces together are the text."""
+        written = self.plain.stream(self.ids(text), settings)
         tokens: list[int] = []
         given = 0
-        for token in self.plain.stream(self.ids(text), settings):
-            tokens.append(token)
+        while True:
+            try:
+                tokens.append(next(written))
+            except StopIteration as end:
+                finished = bool(end.value)
+                break
             sure = _sure(self._said(tokens), self.folder.target.unit)
             if len(sure) > given:
                 yield sure[given:]
                 given = len(sure)
         if rest := self._said(tokens)[given:]:
             yield rest
+        return Ending(len(tokens), finished)
 
     def score(self, pairs: Sequence[tuple[str, str]], batch: int = 64) -> list[TargetScore]:
         """log P(target | source) of each pair. Raises UsageError for a blank side."""

@@ -6,7 +6,7 @@ batch are at different positions) and cut when none are left. Letters as in choo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple
 
@@ -124,9 +124,10 @@ def generate(
 
 def stream(
     model: EncoderDecoder, source: Sequence[int], *, settings: DecodingSettings, prefix: Sequence[int] = ()
-) -> Iterator[int]:
+) -> Generator[int, None, bool]:
     """The tokens of `generate`'s output one by one, without `</s>`. Any number of streams can share a model.
 
+    Returns whether `</s>` was chosen; if not, the limit of length was reached.
     Raises UsageError for a beam, whose words are certain only at the end.
     """
     if settings.beam > 1 or settings.nbest > 1:
@@ -137,13 +138,17 @@ def stream(
     return _stream(model, prepare([source], settings, [prefix]), settings)
 
 
-def _stream(model: EncoderDecoder, sentences: Sequence[Sentence], settings: DecodingSettings) -> Iterator[int]:
+def _stream(
+    model: EncoderDecoder, sentences: Sequence[Sentence], settings: DecodingSettings
+) -> Generator[int, None, bool]:
     events = run(model, sentences, chooser_of(settings), 1)
     while True:
         with evaluating(model):  # left at each token, so that the model is never kept in a mode while others use it
             event = next(events)
-        if isinstance(event, Finished) or int(event.tokens[0]) == EOS:
-            return
+        if isinstance(event, Finished):
+            return False
+        if int(event.tokens[0]) == EOS:
+            return True
         yield int(event.tokens[0])
 
 

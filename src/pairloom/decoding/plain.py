@@ -5,7 +5,7 @@ Ids in, ids out: `generator.py` is the edge to text. Importing this imports torc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
@@ -48,14 +48,15 @@ class PlainEngine:
         with self._arithmetic():
             return loop.generate(self.model, sources, settings=settings, prefixes=prefixes, numbers=numbers)
 
-    def stream(self, source: Sequence[int], settings: DecodingSettings) -> Iterator[int]:
+    def stream(self, source: Sequence[int], settings: DecodingSettings) -> Generator[int, None, bool]:
         """See `loop.stream`."""
         tokens = loop.stream(self.model, source, settings=settings)
         while True:
-            with self._arithmetic():
-                token = next(tokens, None)
-            if token is None:
-                return
+            try:
+                with self._arithmetic():
+                    token = next(tokens)
+            except StopIteration as end:
+                return bool(end.value)
             yield token
 
     def score(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pairloom.server.asking import asked_for, described, service_of
 from pairloom.server.languages import base, codes, detect, name_of
+from pairloom.server.markup import HTML, XML
 from pairloom.server.problems import bad
 from pairloom.server.sending import Json
 from pairloom.server.settings import MOST_TEXTS
@@ -18,6 +19,8 @@ router = APIRouter(prefix="/v2", tags=["DeepL"])
 
 UNLIMITED = 10**12
 """What DeepL itself gives as the limit of accounts without one."""
+
+DIALECTS = {None: None, "html": HTML, "xml": XML}
 
 
 class Translate(BaseModel):
@@ -30,10 +33,14 @@ class Translate(BaseModel):
     source_lang: str | None = Field(None, max_length=40)
     tag_handling: Literal["html", "xml"] | None = None
     split_sentences: Literal["0", "1", "nonewlines"] = "1"
-    preserve_formatting: bool = False
+    preserve_formatting: bool = Field(False, description="no effect: nothing is corrected in a model's output anyway")
     show_billed_characters: bool = False
-    formality: Literal["default", "prefer_more", "prefer_less"] = "default"
-    model_type: Literal["latency_optimized", "quality_optimized", "prefer_quality_optimized"] | None = None
+    formality: Literal["default", "prefer_more", "prefer_less"] = Field(
+        "default", description="no effect: a preference for what there is not. What insists on it is refused"
+    )
+    model_type: Literal["latency_optimized", "quality_optimized", "prefer_quality_optimized"] | None = Field(
+        None, description="no effect: there is one model for a pair of languages"
+    )
 
     @field_validator("text", mode="before")
     @classmethod
@@ -76,7 +83,7 @@ async def translate_texts(request: Request) -> Json:
         names,
         asked.target_lang,
         texts,
-        markup=asked.tag_handling is not None,
+        markup=DIALECTS[asked.tag_handling],
         sentences=asked.split_sentences != "0",
     )
     service.characters += sum(map(len, texts))

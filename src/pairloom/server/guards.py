@@ -87,6 +87,7 @@ class Guards:
             raise refusal
         scope.setdefault("state", {})["key_shown"] = self._check_key(path, headers, scope["query_string"])
         body = await self._body(headers, receive)
+        scope["state"]["until"] = time.monotonic() + self._limits.deadline  # of all that is computed for this request
         given = False
 
         async def replay() -> Message:

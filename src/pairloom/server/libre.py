@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pairloom.server.asking import asked_for, described, service_of
 from pairloom.server.guards import key_matches, wrong_key
 from pairloom.server.languages import Detected, codes, detect, name_of
+from pairloom.server.markup import HTML
 from pairloom.server.problems import ProblemError, bad, too_large
 from pairloom.server.sending import Json
 from pairloom.server.service import Service
@@ -64,7 +65,7 @@ async def translate_texts(request: Request) -> Json:
         names,
         asked.target,
         texts,
-        markup=asked.format == "html",
+        markup=HTML if asked.format == "html" else None,
         alternatives=asked.alternatives,
     )
     return Json(_answer(asked, found, sources))

@@ -12,12 +12,13 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
+from pairloom.decoding.generator import Ending
 from pairloom.server.asking import service_of
 from pairloom.server.problems import ProblemError, bad
 from pairloom.server.sending import NO_STORE, Json, event
 from pairloom.server.service import Service
 from pairloom.server.shelf import Served
-from pairloom.text.turns import as_source
+from pairloom.text.turns import as_source, reads_turns
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -53,6 +54,7 @@ class Message(BaseModel):
 
     role: Literal["user", "assistant"] = Field(description="models learnt from pairs take no instructions (`system`)")
     content: str | Annotated[list[Part], Field(min_length=1, max_length=100)] = Field(max_length=10**6)
+    refusal: None = Field(None, description="clients send the replies of this server back as they came")
 
     @property
     def text(self) -> str:
@@ -134,16 +136,15 @@ async def complete(completion: Completion, request: Request) -> Response:
     """The reply to the last line of a conversation."""
     service = service_of(request)
     served = service.shelf.find(completion.model)
-    if completion.messages[-1].role != "user":
-        raise bad("the last message must be of the user: that is what is replied to", param="messages")
     lines = [message.text for message in completion.messages]
     service.check(lines)
-    side = served.model.folder.settings.source
-    text = as_source(lines, served.model.folder.source, side.max_tokens)
-    if not text.strip():
-        raise bad("the last message is blank", param="messages")
+    text = _source(served, completion.messages[-1].role, lines)
     if completion.stream:
         return await _streamed(service, served, completion, text, request)
+    if completion.stream_options is not None:
+        raise bad(
+            "stream_options without stream=true: there is no stream that they could be of", param="stream_options"
+        )
     count = completion.n or 1
     settings = service.decoding(served, **_several(served, completion, count))
     (output,) = await service.outputs(request, served, [text], settings, seeded=completion.seed is not None)
@@ -159,6 +160,23 @@ async def complete(completion: Completion, request: Request) -> Response:
     written = sum(len(one.tokens) + one.finished for one in output.candidates)
     usage = usage_of(served.lengths([text])[0], written)
     return Json({**_head(served, "chat.completion"), "choices": choices, "usage": usage})
+
+
+def _source(served: Served, last: str, lines: list[str]) -> str:
+    """What the model reads of a conversation. Raises ProblemError 400 for one that it cannot reply to."""
+    folder = served.model.folder
+    if last != "user":
+        raise bad("the last message must be of the user: that is what is replied to", param="messages")
+    if len(lines) > 1 and not reads_turns(folder.source):
+        raise bad(
+            f"{len(lines)} messages: {served.name} has not learnt from conversations, and would read the last"
+            " one alone. Send only that.",
+            code="no_conversations",
+            param="messages",
+        )
+    if not lines[-1].strip():
+        raise bad("the last message is blank", param="messages")
+    return as_source(lines, folder.source, folder.settings.source.max_tokens)
 
 
 def _several(served: Served, completion: Completion, count: int) -> dict[str, Any]:
@@ -187,12 +205,11 @@ async def _streamed(
     settings = service.streaming(served, **completion.asked)
     pieces = await service.stream(request, served, text, settings, seeded=completion.seed is not None)
     wants_usage = completion.stream_options is not None and completion.stream_options.include_usage
-    limit = settings.limit(served.lengths([text])[0] - 1)
-    events = _chunks(served, pieces, read=served.lengths([text])[0] if wants_usage else None, limit=limit)
+    events = _chunks(served, pieces, read=served.lengths([text])[0] if wants_usage else None)
     return StreamingResponse(events, media_type="text/event-stream", headers=NO_STORE)
 
 
-async def _chunks(served: Served, pieces: AsyncIterator[str], *, read: int | None, limit: int) -> AsyncIterator[bytes]:
+async def _chunks(served: Served, pieces: AsyncIterator[str | Ending], *, read: int | None) -> AsyncIterator[bytes]:
     """The events of a stream; the last one before `[DONE]` says what it was."""
     head = _head(served, "chat.completion.chunk")
 
@@ -200,16 +217,15 @@ async def _chunks(served: Served, pieces: AsyncIterator[str], *, read: int | Non
         choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]
         return event({**head, "choices": choices, **({"usage": None} if read is not None else {})})
 
-    said: list[str] = []
     try:
         yield chunk({"role": "assistant", "content": ""})
         async for piece in pieces:
-            said.append(piece)
-            yield chunk({"content": piece})
-        written = len(served.model.folder.target.encode("".join(said)))
-        yield chunk({}, "stop" if written < limit else "length")
-        if read is not None:
-            yield event({**head, "choices": [], "usage": usage_of(read, written + 1)})
+            if isinstance(piece, str):
+                yield chunk({"content": piece})
+                continue
+            yield chunk({}, "stop" if piece.finished else "length")
+            if read is not None:
+                yield event({**head, "choices": [], "usage": usage_of(read, piece.tokens + piece.finished)})
         yield b"data: [DONE]\n\n"
     except ProblemError as problem:
         yield event({"error": {"message": problem.message, "type": "server_error", "code": problem.code}})

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from pairloom.decoding.generator import Output
+from pairloom.decoding.generator import Ending, Output
 from pairloom.server.asking import service_of
 from pairloom.server.problems import ProblemError, bad
 from pairloom.server.sending import NO_STORE, Json, event
@@ -107,12 +107,13 @@ async def _streamed(
     return StreamingResponse(_events(served, pieces), media_type="text/event-stream", headers=NO_STORE)
 
 
-async def _events(served: Served, pieces: AsyncIterator[str]) -> AsyncIterator[bytes]:
+async def _events(served: Served, pieces: AsyncIterator[str | Ending]) -> AsyncIterator[bytes]:
     said = []
     try:
         async for piece in pieces:
-            said.append(piece)
-            yield event({"text": piece}, "piece")
+            if isinstance(piece, str):
+                said.append(piece)
+                yield event({"text": piece}, "piece")
         yield event({"model": served.name, "text": "".join(said)}, "done")
     except ProblemError as problem:
         yield event({"code": problem.code, "message": problem.message}, "error")

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from fastapi import Request
 
-from pairloom.decoding.generator import Output
+from pairloom.decoding.generator import Ending, Output, Pieces
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.server.meters import Meters
@@ -139,7 +139,7 @@ class Service:
         alone = settings.sample and seeded  # its draws depend on the place in the input: nobody else's texts in there
         key = (served.name, settings, prefix, object() if alone else None)
         answers = Answers(len(texts))
-        dropped, until = threading.Event(), self._until()
+        dropped, until = threading.Event(), deadline_of(request)
         width = max(settings.beam, settings.nbest)
         forced = [served.model.folder.target.encode(prefix)] if prefix else None
         most = served.model.engines.together(settings, forced)
@@ -162,48 +162,52 @@ class Service:
     async def call(self, request: Request, served: Served, function: Callable[[], T], text: str, width: int = 1) -> T:
         """The result of `function`, run by a worker alone. `text` and `width` say what it costs."""
         answers = Answers(1)
-        job = self._call(served, function, text, width, answers)
+        job = self._call(request, served, function, text, width, answers)
         self._take_in([job])
         return cast(T, (await self._wait(request, job, answers.future))[0])
 
     async def stream(
         self, request: Request, served: Served, text: str, settings: DecodingSettings, *, seeded: bool = False
-    ) -> AsyncIterator[str]:
-        """The output piece by piece; a refusal is raised here, before the first of them."""
+    ) -> AsyncIterator[str | Ending]:
+        """The output piece by piece, and last how it ended; a refusal is raised here, before the first of them."""
         post = asyncio.get_running_loop().call_soon_threadsafe
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         if settings.sample and not seeded:
             settings = settings.model_copy(update={"seed": secrets.randbits(31)})
 
-        def run() -> None:
-            for piece in served.model.stream(text, **settings.model_dump()):
-                if job.dropped.is_set() or job.deadline <= time.monotonic():
-                    return
-                post(pieces.put_nowait, piece)
+        def hand_on(piece: str) -> None:
+            if job.dropped.is_set():
+                raise gone()
+            if job.deadline <= time.monotonic():  # said here, too: the loop may hear of the worker before its own timer
+                raise late()
+            post(pieces.put_nowait, piece)
+
+        def run() -> Ending:
+            return exhaust(served.model.stream(text, **settings.model_dump()), hand_on)
 
         answers = Answers(1)
-        job = self._call(served, run, text, 1, answers)
+        job = self._call(request, served, run, text, 1, answers)
         self._take_in([job])
         answers.future.add_done_callback(lambda _: pieces.put_nowait(None))
         return self._pieces(pieces, asyncio.create_task(self._wait(request, job, answers.future)))
 
     @staticmethod
-    async def _pieces(pieces: asyncio.Queue[str | None], ended: asyncio.Task[list[Any]]) -> AsyncIterator[str]:
+    async def _pieces(pieces: asyncio.Queue[str | None], ended: asyncio.Task[list[Any]]) -> AsyncIterator[str | Ending]:
         try:
             while (piece := await pieces.get()) is not None:
                 yield piece
-            await ended
+            (ending,) = await ended
+            yield ending
         finally:
             ended.cancel()
 
-    def _call(self, served: Served, function: Callable[[], Any], text: str, width: int, answers: Answers) -> Job:
+    def _call(
+        self, request: Request, served: Served, function: Callable[[], Any], text: str, width: int, answers: Answers
+    ) -> Job:
         self.check([text])
         length = served.lengths([text])[0]
         content = Call(served, function, answers.give)
-        return Job(object(), content, length, length * width, self._until(), threading.Event(), alone=True)
-
-    def _until(self) -> float:
-        return time.monotonic() + self.settings.limits.deadline
+        return Job(object(), content, length, length * width, deadline_of(request), threading.Event(), alone=True)
 
     def _take_in(self, jobs: Sequence[Job]) -> None:
         """Into the queue, all or none. Raises ProblemError: 413 for what never fits, 503 for what does not fit now."""
@@ -222,20 +226,43 @@ class Service:
 
     async def _wait(self, request: Request, job: Job, answers: asyncio.Future[list[Any]]) -> list[Any]:
         """The answers; ProblemError when time is over or nobody waits any more, and then nothing more is computed."""
-        gone = asyncio.create_task(disconnected(request))
+        leaving = asyncio.create_task(disconnected(request))
         try:
             seconds = max(0.0, job.deadline - time.monotonic())
-            waiting: set[asyncio.Future[Any]] = {answers, gone}
+            waiting: set[asyncio.Future[Any]] = {answers, leaving}
             await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if answers.done():
                 return answers.result()
-            answers.cancel()
-            if gone.done():
-                raise ProblemError(499, "the client has gone", code="gone")
-            raise ProblemError(503, "not answered in time; ask for less, or later", code="deadline", retry_after=1)
+            raise gone() if leaving.done() else late()
         finally:
             job.dropped.set()
-            gone.cancel()
+            answers.cancel()
+            leaving.cancel()
+
+
+def deadline_of(request: Request) -> float:
+    """When the request's time is over, of `time.monotonic`: the guards have set it, once for all of its jobs."""
+    return cast(float, request.scope["state"]["until"])
+
+
+def late() -> ProblemError:
+    """The deadline has passed."""
+    return ProblemError(503, "not answered in time; ask for less, or later", code="deadline", retry_after=1)
+
+
+def gone() -> ProblemError:
+    """The client has gone away."""
+    return ProblemError(499, "the client has gone", code="gone")
+
+
+def exhaust(pieces: Pieces, hand_on: Callable[[str], None]) -> Ending:
+    """Hands on every piece, and returns how the output ended."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            return cast(Ending, end.value)
+        hand_on(piece)
 
 
 async def disconnected(request: Request) -> None:

@@ -10,7 +10,7 @@ from fastapi import Request
 
 from pairloom.decoding.generator import Output
 from pairloom.server.languages import pair_for
-from pairloom.server.markup import Marked
+from pairloom.server.markup import Dialect, Marked
 from pairloom.server.segments import Cut, cut
 from pairloom.server.service import Service
 from pairloom.server.shelf import Served
@@ -31,7 +31,7 @@ async def translate_each(
     target: str,
     texts: Sequence[str],
     *,
-    markup: bool = False,
+    markup: Dialect | None = None,
     alternatives: int = 0,
     sentences: bool = True,
 ) -> list[Translation]:
@@ -52,7 +52,7 @@ async def translate(
     served: Served,
     texts: Sequence[str],
     *,
-    markup: bool = False,
+    markup: Dialect | None = None,
     alternatives: int = 0,
     sentences: bool = True,
 ) -> list[Translation]:
@@ -69,7 +69,7 @@ async def translate(
     found = []
     for document, of_one in zip(documents, cuts, strict=True):
         said = [[next(outputs) for _ in one.pieces] for one in of_one]
-        versions = [_version(document, of_one, said, place, markup) for place in range(alternatives + 1)]
+        versions = [_version(document, of_one, said, place, markup is not None) for place in range(alternatives + 1)]
         others = [one for one in dict.fromkeys(versions[1:]) if one != versions[0]]
         found.append(Translation(versions[0], others))
     return found
@@ -84,8 +84,8 @@ def wider(served: Served, alternatives: int) -> dict[str, int]:
     return {"nbest": wanted} if usual.sample else {"nbest": wanted, "beam": max(wanted, usual.beam)}
 
 
-def _parse(text: str, markup: bool) -> Marked:
-    return Marked(text) if markup else Marked.plain(text)
+def _parse(text: str, markup: Dialect | None) -> Marked:
+    return Marked(text, markup) if markup else Marked.plain(text)
 
 
 def _version(document: Marked, cuts: Sequence[Cut], said: Sequence[Sequence[Output]], place: int, markup: bool) -> str:

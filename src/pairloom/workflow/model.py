@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pairloom.decoding.choice import Answering, Engines, choose_engines
-from pairloom.decoding.generator import PLAIN, Generator, Output
+from pairloom.decoding.generator import PLAIN, Generator, Output, Pieces
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import Folder, explain, read_folder
@@ -61,8 +61,8 @@ class Model:
         """Which engine answers with these settings, in what precision, and why not a faster one."""
         return self._generator.answering(self._settings(settings), prefix)
 
-    def stream(self, text: str, **settings: Any) -> Iterator[str]:
-        """One output piece by piece, by greedy search (or with `sample=True`)."""
+    def stream(self, text: str, **settings: Any) -> Pieces:
+        """One output piece by piece, by greedy search (or with `sample=True`); returns how it ended."""
         sampling = settings.get("sample", self.folder.generation.get("sample") and "beam" not in settings)
         given = settings if sampling else {"beam": 1, **settings}
         return self._generator.stream(text, self._settings(given))
