@@ -38,8 +38,9 @@ class Pair(Spoken):
 async def explain(pair: Pair, request: Request) -> Json:
     """The decoding of a text: the encoder's states, weights, the most probable tokens of each step, the whole beam.
 
-    `attention` is [T, S] (tokens written by tokens read), `heads` [L, N, T, S]. Each entry of `beam.steps` is a list of
-    alternatives whose `parent` is a place in the entry before it, and each of `beam.endings` the path of an output.
+    `attention` is [T, S] (tokens written by tokens read), `heads` [L, N, T, S], or null and `heads_left_out` where they
+    are too many. Each entry of `beam.steps` is a list of alternatives whose `parent` is a place in the entry before it,
+    and each of `beam.endings` the path of an output.
     """
     service = service_of(request)
     served = service.shelf.find(pair.model)
@@ -73,7 +74,7 @@ def replay_as_json(served: Served, found: Replay) -> dict[str, Any]:
 
 
 def _steps(steps: Steps) -> dict[str, Any]:
-    heads = steps.heads if steps.heads is not None and steps.heads.size <= MOST_WEIGHTS else None
+    too_many = steps.heads is not None and steps.heads.size > MOST_WEIGHTS
     return {
         "text": steps.text,
         "tokens": [visible(token) for token in steps.tokens],
@@ -82,7 +83,8 @@ def _steps(steps: Steps) -> dict[str, Any]:
         "ranks": steps.ranks,
         "alternatives": [[(visible(token), share) for token, share in step] for step in steps.alternatives],
         "attention": _rounded(steps.attention),
-        "heads": _rounded(heads),
+        "heads": None if too_many else _rounded(steps.heads),
+        "heads_left_out": too_many,
     }
 
 

@@ -8,7 +8,6 @@ import { redrawSteps, rewind, showSteps } from "/page/steps.js";
 import { rest, reweigh, showTokens } from "/page/tokens.js";
 
 const TABS = ["looks", "steps", "beam"];
-const headed = new Set(); // models whose weights have come by layer and head
 let shown = null; // { found, units }
 
 /** Shows a replay. `units`: those of source and target; `fresh`: another text than before. */
@@ -71,12 +70,11 @@ export function open(name) {
 // -- layers and heads --------------------------------------------------------------------------------------------------
 
 function offerHeads() {
-  const { free, forced, model } = shown.found;
+  const { free } = shown.found;
   const { heads } = free;
-  if (heads || forced?.heads) headed.add(model);
   const several = heads && heads.length * heads[0].length > 1;
   byId("heads").hidden = !several;
-  byId("heads-large").hidden = !headsLeftOut(free);
+  byId("heads-large").hidden = !free.heads_left_out;
   if (!several) {
     byId("layer").replaceChildren();
     byId("head").replaceChildren();
@@ -90,12 +88,6 @@ function offerHeads() {
   if (byId("layer").selectedIndex < 0) byId("layer").value = "";
   if (byId("head").selectedIndex < 0) byId("head").value = "";
   byId("head").disabled = byId("layer").value === "";
-}
-
-/** Whether the server has left out the weights of a run's layers and heads, because they are too many for it to send. */
-function headsLeftOut({ attention, heads }) {
-  const { kind, model } = shown.found;
-  return Boolean(attention && !heads && (kind === "transformer" || kind === "hybrid" || headed.has(model)));
 }
 
 /** The weights [T][S] of the layer and head chosen; those that the model goes by if none is. */
@@ -125,7 +117,7 @@ function drawMap() {
 }
 
 /** Which words say whose weights the states are drawn with; null: there is only one kind. */
-const headsNote = (steps) => (steps.heads ? "context_heads" : headsLeftOut(steps) ? "heads_large" : null);
+const headsNote = (steps) => (steps.heads ? "context_heads" : steps.heads_left_out ? "heads_large" : null);
 
 function drawSteps() {
   showSteps(shown.found, shown.units, chosenWeights, headsNote);
