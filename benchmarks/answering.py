@@ -24,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,15 +172,23 @@ def shares_of(every: Sequence[System], most: int) -> dict[tuple[str, str], int]:
 
 
 def rounds(
-    every: Sequence[System], count: int, shares: dict[tuple[str, str], int]
+    every: Sequence[System],
+    count: int,
+    shares: dict[tuple[str, str], int],
+    works: Mapping[str, Work] = WORKS,
+    unit: str = "tokens",
 ) -> dict[str, dict[str, list[float]]]:
-    """work → system → tokens a second in each round."""
-    found: dict[str, dict[str, list[float]]] = {name: {system.name: [] for system in every} for name in WORKS}
+    """work → system → tokens (or lines) a second in each round, where it has a share."""
+    found: dict[str, dict[str, list[float]]] = {
+        name: {system.name: [] for system in every if (name, system.name) in shares} for name in works
+    }
     for number in range(count):
-        for name, work in WORKS.items():
+        for name, work in works.items():
             for system in every:
+                if system.name not in found[name]:
+                    continue
                 one = system.ask(work="answer", lines=shares[name, system.name], **work._asdict())
-                found[name][system.name].append(one["tokens"] / one["seconds"])
+                found[name][system.name].append(one[unit] / one["seconds"])
         say(f"round {number + 1} of {count}")
     return found
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from answering_section import answering_section
 from pipe_section import pipe_section
+from pronouncing_section import pronouncing_section
 from report_learning import PICTURE, draw_minutes, minutes_section, vectors_section
 from report_speed import front_table, limits_section, training_section
 from shortlist_section import shortlist_section
@@ -153,6 +154,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     parts.append(minutes_section(found))
     sections = {
         "answering": answering_section,
+        "pronouncing": pronouncing_section,
         "shortlist": shortlist_section,
         "training": training_section,
         "limits": limits_section,

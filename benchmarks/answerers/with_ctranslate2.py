@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import ctranslate2
 import numpy as np
 from ctranslate2.specs import common_spec, transformer_spec
 from safetensors.numpy import load_file
-from serving import Answer, Texts, one_by_one, serve
+from serving import Answer, Texts, fastest, one_by_one, serve
 
 LONGEST = 512  # positions
 
@@ -148,18 +147,6 @@ def settings(threads: int, batch: int) -> list[Setting]:
     """Every way of dividing the threads that makes sense: one sentence is never shared by workers."""
     whole = [(1, each) for each in range(1, threads + 1)]
     return whole if batch == 1 else [*whole, *((workers, threads // workers) for workers in range(2, threads + 1))]
-
-
-def fastest(answered: Callable[[Setting], Answer], every: Sequence[Setting]) -> Setting:
-    """That which answers soonest, of two tries each."""
-    took: dict[Setting, float] = {}
-    for setting in every:
-        answered(setting)  # loads it
-    for setting in [*every, *every]:
-        began = time.perf_counter()
-        answered(setting)
-        took[setting] = min(took.get(setting, float("inf")), time.perf_counter() - began)
-    return min(took, key=lambda setting: took[setting])
 
 
 if __name__ == "__main__":
