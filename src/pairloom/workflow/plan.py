@@ -58,7 +58,7 @@ SIZED = {"embedding", "encoder_hidden", "hidden", "layers", "size", "feed_forwar
 
 RATES: dict[str, dict[str, Any]] = {
     "few": {"batch_tokens": 600, "select": "exact", "learning_rate": 4e-3},  # and `most_passes`
-    "many": {"batch_tokens": 2000, "select": "exact"},
+    "many": {"batch_tokens": 2000, "select": "exact", "learning_rate": 4e-3},
     "text": {"batch_tokens": 1500, "select": "loss", "learning_rate": 4e-3},
 }
 """amount of data → settings of training."""
