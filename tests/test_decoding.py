@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 
@@ -10,15 +9,23 @@ import pytest
 import torch
 from torch import nn
 
-from pairloom.decoding.beam import Beam
-from pairloom.decoding.hypotheses import Hypothesis, length_penalty, prepare
-from pairloom.decoding.inputs import evaluating
-from pairloom.decoding.loop import Finished, generate, run, stream
+from pairloom.decoding.loop import generate, stream
 from pairloom.decoding.scoring import score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.models.protocol import BOS, EOS, PAD, UNK
-from searches import BEAM, EVERY, EVERY_ID, GREEDY, SAMPLING, assert_same
+from searches import (
+    BEAM,
+    EVERY,
+    EVERY_ID,
+    GREEDY,
+    SAMPLING,
+    assert_a_beam_of_one_is_greedy,
+    assert_a_wide_beam_is_exhaustive,
+    assert_interleaved_streams_are_separate,
+    assert_same,
+    assert_scores_are_the_scorer_s,
+)
 from toy import ToyModel, toy_sources
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -40,46 +47,19 @@ def test_batch_and_company_change_no_output(settings: DecodingSettings) -> None:
 
 @pytest.mark.parametrize("settings", EVERY, ids=EVERY_ID)
 def test_score_of_an_output_is_that_of_the_scorer(settings: DecodingSettings) -> None:
-    model, sources = ToyModel(), toy_sources(40)
-    outputs = generate(model, sources, settings=settings.model_copy(update={"max_length": 9}))
-    pairs = [(source, h) for source, each in zip(sources, outputs, strict=True) for h in each]
-    scores = score_targets(model, [source for source, _ in pairs], [h.tokens for _, h in pairs], batch=16)
-    assert {h.finished for _, h in pairs} == {True, False}
-    for (_, h), score in zip(pairs, scores, strict=True):
-        wanted = score.score if h.finished else sum(score.tokens[:-1])
-        assert h.score == pytest.approx(wanted, abs=1e-4)
-        assert h.normalised == pytest.approx(
-            wanted / length_penalty(len(h.tokens) + h.finished, settings.length_penalty), abs=1e-4
-        )
+    limited = settings.model_copy(update={"max_length": 9})
+    assert assert_scores_are_the_scorer_s(ToyModel(), toy_sources(40), limited) == {True, False}
 
 
 def test_beam_of_one_is_greedy() -> None:
-    model, sources = ToyModel(), toy_sources(50)
-    sentences = prepare(sources, GREEDY, None)
-    found: dict[int, list[Hypothesis]] = {}
-    with evaluating(model):
-        for event in run(model, sentences, Beam(width=1), 16):
-            if isinstance(event, Finished):
-                found[event.number] = event.hypotheses
-    assert_same([found[i] for i in range(50)], generate(model, sources, settings=GREEDY))
+    assert_a_beam_of_one_is_greedy(ToyModel(), toy_sources(50))
 
 
 @pytest.mark.parametrize(
     ("alpha", "nbest", "bias"), [(0.0, 1, -1), (1.0, 1, -1), (1.0, 7, 0), (3.0, 1, 2), (3.0, 3, 2)]
 )
 def test_wide_beam_is_exhaustive_search(alpha: float, nbest: int, bias: float) -> None:
-    model = ToyModel(size=6, end_bias=bias)
-    sources = toy_sources(12, size=6)
-    settings = DecodingSettings(beam=40, nbest=nbest, patience=1000.0, max_length=4, length_penalty=alpha)
-    every = [list(t) for length in range(4) for t in itertools.product([4, 5], repeat=length)]  # and `</s>`: at most 4
-    for source, found in zip(sources, generate(model, sources, settings=settings), strict=True):
-        scored = score_targets(model, [source] * len(every), every)
-        ranked = sorted(
-            ((s.score / length_penalty(len(t) + 1, alpha), t) for s, t in zip(scored, every, strict=True)), reverse=True
-        )
-        assert [h.tokens for h in found] == [t for _, t in ranked[:nbest]]
-        assert [h.normalised for h in found] == pytest.approx([score for score, _ in ranked[:nbest]], abs=1e-4)
-        assert all(h.finished for h in found)
+    assert_a_wide_beam_is_exhaustive(ToyModel(size=6, end_bias=bias), toy_sources(12, size=6), alpha, nbest)
 
 
 def test_more_patience_finds_no_worse() -> None:
@@ -215,15 +195,8 @@ def test_wrong_prefixes() -> None:
 
 @pytest.mark.parametrize("settings", [GREEDY, SAMPLING], ids=["greedy", "sampling"])
 def test_interleaved_streams_are_separate_streams(settings: DecodingSettings) -> None:
-    model, sources = ToyModel(), [source for source in toy_sources(12) if source]
-    wanted = [generate(model, [source], settings=settings)[0][0].tokens for source in sources]
-    streams = [stream(model, source, settings=settings) for source in sources]
-    found: list[list[int]] = [[] for _ in sources]
-    for tokens in itertools.zip_longest(*streams):
-        for own, token in zip(found, tokens, strict=True):
-            if token is not None:
-                own.append(token)
-    assert found == wanted
+    sources = [source for source in toy_sources(12) if source]
+    found = assert_interleaved_streams_are_separate(ToyModel(), sources, settings)
     assert len({len(tokens) for tokens in found}) > 2
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import threading
 from pathlib import Path
@@ -15,18 +14,28 @@ import torch
 import pairloom
 from pairloom.decoding.ensemble import as_one
 from pairloom.decoding.generator import Generator
-from pairloom.decoding.loop import generate, stream
+from pairloom.decoding.loop import generate
 from pairloom.decoding.scoring import score_targets
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import FolderError, UsageError
 from pairloom.folder import FolderSettings, SideSettings
 from pairloom.models.attention import AttentionModel, AttentionSettings
-from pairloom.models.ensemble import Ensemble
+from pairloom.models.ensemble import Ensemble, EnsembleState
 from pairloom.models.protocol import BOS, EOS
 from pairloom.text.tokenizer import Tokenizer, train_tokenizer
 from pairloom.weights import ModelFolder, build_model, with_weights
 from pairloom.workflow.model import Model
-from searches import EVERY, EVERY_ID, GREEDY, SAMPLING, assert_same
+from searches import (
+    EVERY,
+    EVERY_ID,
+    GREEDY,
+    SAMPLING,
+    assert_a_beam_of_one_is_greedy,
+    assert_a_wide_beam_is_exhaustive,
+    assert_interleaved_streams_are_separate,
+    assert_same,
+    assert_scores_are_the_scorer_s,
+)
 from toy import ToyModel, toy_sources
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -104,11 +113,7 @@ def test_company_the_order_of_members_and_the_scorer(settings: DecodingSettings)
     for few in alone:
         assert_same(few, outputs[:9])
     assert_same(generate(together(*reversed(members)), sources, settings=settings), outputs)
-    pairs = [(source, h) for source, each in zip(sources, outputs, strict=True) for h in each]
-    for (_, h), score in zip(
-        pairs, score_targets(model, [s for s, _ in pairs], [h.tokens for _, h in pairs]), strict=True
-    ):
-        assert h.score == pytest.approx(score.score if h.finished else sum(score.tokens[:-1]), abs=1e-4)
+    assert_scores_are_the_scorer_s(model, sources, settings)
 
 
 def test_an_ensemble_says_what_no_member_would() -> None:
@@ -122,13 +127,37 @@ def test_an_ensemble_says_what_no_member_would() -> None:
 
 @pytest.mark.parametrize("settings", [GREEDY, SAMPLING], ids=["greedy", "sampling"])
 def test_interleaved_streams_share_an_ensemble(settings: DecodingSettings) -> None:
-    model, sources = together(ToyModel(seed=1), lstm(2)), [source for source in toy_sources(8) if source]
-    wanted = [generate(model, [source], settings=settings)[0][0].tokens for source in sources]
-    found: list[list[int]] = [[] for _ in sources]
-    for tokens in itertools.zip_longest(*[stream(model, source, settings=settings) for source in sources]):
-        for own, token in zip(found, tokens, strict=True):
-            own.extend([] if token is None else [token])
-    assert found == wanted
+    sources = [source for source in toy_sources(8) if source]
+    assert_interleaved_streams_are_separate(together(ToyModel(seed=1), lstm(2)), sources, settings)
+
+
+@pytest.mark.parametrize("length", [1, 7])
+def test_decoding_all_at_once_is_decoding_step_by_step(length: int) -> None:
+    model = together(ToyModel(seed=1), lstm(2), lstm(3, decoder_layers=2, attention="dot", input_feeding=True))
+    source, mask = torch.tensor([[5, 7, EOS], [6, EOS, 0]]), torch.tensor([[True, True, True], [True, True, False]])
+    tokens = torch.cat([torch.full((2, 1), BOS), torch.randint(4, 14, (2, length - 1))], dim=1)
+    memory = model.encode(source, mask)
+    whole = model.decode(tokens, memory, model.start(memory), attention=True)
+    state, hidden, looks = model.start(memory), [], []
+    for t in range(length):
+        step = model.decode(tokens[:, t : t + 1], memory, state, attention=True)
+        assert isinstance(step.state, EnsembleState)
+        state = step.state
+        hidden.append(step.hidden)
+        looks += [] if step.attention is None else [step.attention]
+    assert whole.attention is not None
+    torch.testing.assert_close(torch.cat(hidden, 1), whole.hidden, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.cat(looks, 1), whole.attention, atol=1e-5, rtol=1e-5)
+    assert isinstance(whole.state, EnsembleState)
+    for ours, theirs in zip(state.members, whole.state.members, strict=True):
+        for one, other in zip(vars(ours).values(), vars(theirs).values(), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_a_beam_of_one_is_greedy_and_a_wide_one_exhaustive() -> None:
+    assert_a_beam_of_one_is_greedy(together(ToyModel(seed=1), lstm(2)), toy_sources(30))
+    small = together(*(ToyModel(size=6, seed=seed) for seed in (1, 2, 3)))
+    assert_a_wide_beam_is_exhaustive(small, toy_sources(8, size=6), alpha=1.0, nbest=5)
 
 
 def test_two_threads_share_an_ensemble() -> None:

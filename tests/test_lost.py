@@ -1,4 +1,7 @@
-"""A run cannot be lost: whatever stops it, harms its files or fills the disk, the same call ends in the same bits."""
+"""A run cannot be lost: whatever stops it, harms its files or fills the disk, the same call ends in the same bits.
+
+That it does for every kind of model and of feeding is in `test_resumed.py`.
+"""
 
 from __future__ import annotations
 
@@ -22,62 +25,16 @@ from copying import trainer
 from pairloom.checkpoint import newest_checkpoint, save_checkpoint
 from pairloom.cli.progress import Plain
 from pairloom.errors import FolderError, StorageError
-from pairloom.learning.events import Note, Saved, Step
+from pairloom.learning.events import Note, Step
 from pairloom.models.attention import AttentionModel, AttentionSettings
-from pairloom.models.kinds import MODELS
 from pairloom.models.protocol import Memory
 from pairloom.storage import replace_files, write_manifest
 from pairloom.weights import load_folder
 from pairloom.workflow import events as ev
 from pairloom.workflow.signals import Stop, stopping
+from runs import facts, killed, saves, settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-SIZES: dict[str, dict[str, Any]] = {
-    "rnn": {"embedding": 8, "hidden": 8, "layers": 1},
-    "attention": {"embedding": 8, "encoder_hidden": 8, "hidden": 8},
-    "transformer": {"size": 8, "feed_forward": 8, "heads": 2, "encoder_layers": 1, "decoder_layers": 1},
-    "hybrid": {"size": 8, "feed_forward": 8, "heads": 2, "encoder_layers": 1, "hidden": 8},
-}
-CLOCK = ("seconds", "tokens_per_second")
-BYTES = ("model.safetensors", "config.json", "generation.json", "tokenizer.source.json", "tokenizer.target.json")
-
-
-def settings(kind: str = "rnn", **changes: Any) -> dict[str, Any]:
-    """A run of a second; `changes` go to the section `training`, but for budgets and the precision."""
-    asked: dict[str, Any] = {name: changes.pop(name) for name in ("steps", "epochs", "precision") if name in changes}
-    training = {"batch_tokens": 100, "save_seconds": 0, "validations": 5, "learning_rate": 0.02, **changes}
-    budget: dict[str, Any] = asked if "epochs" in asked else {"steps": 50, **asked}
-    return {"kind": kind, "model": SIZES[kind], "training": training, "threads": 1, "precision": "float32", **budget}
-
-
-def facts(out: Path) -> dict[str, Any]:
-    """All of a finished run that must be the same in two of them: nothing but the clock is left out."""
-    kept: dict[str, Any] = {name: (out / name).read_bytes() for name in BYTES}
-    training = json.loads((out / "training.json").read_text("utf-8"))
-    for name in ("result", "development", "settings"):
-        kept[name] = {key: value for key, value in training[name].items() if key not in CLOCK}
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
-    kept["log"] = [{key: value for key, value in row.items() if key not in CLOCK} for row in rows]
-    return kept
-
-
-def killed(pairs: Path, out: Path, given: dict[str, Any], when: Callable[[ev.Event], bool]) -> None:
-    """A run of which nothing more is heard after the first event that `when` points at."""
-    for event in pairloom.training(pairs, out=out, **given):
-        if when(event):
-            return
-
-
-def saves(number: int) -> Callable[[ev.Event], bool]:
-    """Some updates after the save of that number, from 1."""
-    seen: list[ev.Event] = []
-
-    def reached(event: ev.Event) -> bool:
-        seen.append(event)
-        return sum(isinstance(one, Saved) for one in seen) >= number and isinstance(event, Step)
-
-    return reached
 
 
 @pytest.fixture(scope="module")
@@ -95,26 +52,6 @@ def stopped(tiny_pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     killed(tiny_pairs, out, settings(), saves(3))
     assert len(list((out / "checkpoints").iterdir())) == 2
     return out
-
-
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"steps": 50, "forcing": "ratio", "forcing_ratio": 0.6, "own": "sample"},
-        {"epochs": 3, "precision": "bfloat16", "forcing": "linear", "select": "exact"},
-    ],
-    ids=["float32, own tokens drawn", "bfloat16, scheduled sampling"],
-)
-def test_every_kind_of_run_that_is_killed_ends_in_the_same_bits(
-    kind: str, changes: dict[str, Any], tiny_pairs: Path, tmp_path: Path
-) -> None:
-    given = settings(kind, **changes)
-    pairloom.train(tiny_pairs, out=tmp_path / "whole", **given)
-    for number in (1, 2):
-        killed(tiny_pairs, tmp_path / "parts", given, saves(number))
-    pairloom.train(tiny_pairs, out=tmp_path / "parts", **given)
-    assert facts(tmp_path / "parts") == facts(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(

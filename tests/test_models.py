@@ -20,7 +20,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("attention", {"attention": "dot", "hidden": 8}),
     ("attention", {"bidirectional": False, "encoder_layers": 2, "decoder_layers": 2}),
     ("attention", {"encoder_layers": 3, "decoder_layers": 3, "tie": False}),
-    *[("rnn", {"cell": cell, "layers": layers}) for cell in ("rnn", "gru", "lstm") for layers in (1, 2)],
+    *[("rnn", {"cell": cell, "layers": layers}) for cell in ("rnn", "gru", "lstm") for layers in (1, 2, 3, 4)],
     ("rnn", {"reverse_source": False, "tie": False}),
     ("transformer", {}),
     ("transformer", {"norm": "post", "encoder_layers": 1, "decoder_layers": 1, "tie": False}),
@@ -50,11 +50,11 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def build(kind: str, changes: dict[str, Any], joint: bool = False, seed: int = 0) -> Model:
+def build(kind: str, changes: dict[str, Any], joint: bool = False, seed: int = 0, size: int = 20) -> Model:
     """A small model with weights that are not near zero."""
     torch.manual_seed(seed)
     settings = TYPES[kind](**{**SMALL[kind], **changes})
-    model = MODELS[kind](settings, 20, 20, joint)
+    model = MODELS[kind](settings, size, size, joint)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     return model.eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,21 @@ from conftest import TINY
 from pairloom.errors import DataError, UsageError
 from pairloom.folder import FolderSettings, SideSettings
 from pairloom.learning import optimisation
+from pairloom.learning.events import Finished, Note, Step
 from pairloom.learning.loss import backward_in_chunks, loss_and_exact
 from pairloom.learning.settings import TrainingSettings
 from pairloom.models import SETTINGS
-from pairloom.models.protocol import BOS, EOS
+from pairloom.models.protocol import BOS, EOS, Model
 from pairloom.recipes.load import Recipe, read_recipe
 from pairloom.recipes.shelf import SHELVES, names
 from pairloom.weights import build_model
+from pairloom.workflow import events as ev
 from pairloom.workflow.choices import choose
 from pairloom.workflow.show import describe
 
 SHIPPED = [(word, name) for word in SHELVES for name in names(word)]
+SMALL = [name for name in names("recipe") if name.endswith("-small")]
+RATES = {name: 0.001 if name.startswith("vaswani") else 0.002 for name in SMALL}
 LATER = {"rnn", "transformer", "hybrid"} - set(SETTINGS)
 """Kinds of model that are on their way; a recipe for one is tested as far as that goes."""
 
@@ -33,6 +38,25 @@ LATER = {"rnn", "transformer", "hybrid"} - set(SETTINGS)
 def kind_of(word: str, name: str) -> str | None:
     content = tomllib.loads((SHELVES[word] / f"{name}.toml").read_text("utf-8"))
     return Recipe.model_validate(content).kind
+
+
+def built(recipe: Recipe) -> Model:
+    """The model of a recipe, with fifty words on each side."""
+    side = SideSettings(unit="word", size=50, max_tokens=50)
+    settings = FolderSettings(
+        schema=1,
+        pairloom="0",
+        kind=str(recipe.kind),
+        model=recipe.model,
+        source=side,
+        target=side,
+        joint=bool(recipe.joint),
+    )
+    return build_model(settings)
+
+
+def parameters(model: Model) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_the_tasks_and_papers_are_there() -> None:
@@ -68,19 +92,8 @@ def test_a_full_size_recipe_learns(name: str, monkeypatch: pytest.MonkeyPatch) -
         return
     torch.manual_seed(0)
     recipe = read_recipe("recipe", name)
-    side = SideSettings(unit="word", size=50, max_tokens=50)
-    model = build_model(
-        FolderSettings(
-            schema=1,
-            pairloom="0",
-            kind=str(recipe.kind),
-            model=recipe.model,
-            source=side,
-            target=side,
-            joint=bool(recipe.joint),
-        )
-    )
-    assert sum(parameter.numel() for parameter in model.parameters()) > 20e6
+    model = built(recipe)
+    assert parameters(model) > 20e6
     training = TrainingSettings.model_validate({"steps": 2, **recipe.training})
     model.eval()  # without dropout, so that the losses can be compared
     optimizer = optimisation.build(model, training)
@@ -105,6 +118,34 @@ def test_a_full_size_recipe_learns(name: str, monkeypatch: pytest.MonkeyPatch) -
         mask = torch.ones_like(target_out, dtype=torch.bool)
         losses.append(loss_and_exact(hidden(), mask, target_out, model.logits)[0])
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_recipe_makes_two_updates(name: str, tiny_pairs: Path, tmp_path: Path) -> None:
+    """In a run of its own, in its own size, but for the vocabulary."""
+    recipe = read_recipe("recipe", name)
+    quick: dict[str, Any] = {"steps": 2, "vocabulary": 300, "threads": 1, "precision": "float32"}
+    seen: list[ev.Event] = []
+    for event in pairloom.training(tiny_pairs, out=tmp_path / "m", recipe=name, **quick):
+        seen.append(event)
+        if isinstance(event, Finished):
+            break
+    (step,) = [event for event in seen if isinstance(event, Step)]
+    assert math.isfinite(step.loss)
+    assert seen[-1].step == 2  # type: ignore[union-attr]
+    assert not [event for event in seen if isinstance(event, Note)]  # such as of an update that was skipped
+    written = json.loads((tmp_path / "m" / "config.json").read_text("utf-8"))
+    assert written["kind"] == recipe.kind
+    assert recipe.model.items() <= written["model"].items()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_recipe_is_smaller_than_the_full_one_and_says_how_fast_it_learns(name: str) -> None:
+    small = read_recipe("recipe", name)
+    (full,) = {name.removesuffix("-small"), name.replace("-small", "-base")} & set(names("recipe"))
+    with torch.device("meta"):  # numbers of parameters without the parameters
+        assert parameters(built(small)) < parameters(built(read_recipe("recipe", full))) / 4
+    assert choose(pairs=("x",), recipe=name).training["learning_rate"] == RATES[name]
 
 
 def test_the_user_wins_over_the_recipe_and_the_recipe_over_the_data() -> None:

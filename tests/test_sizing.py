@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import pairloom
+from pairloom.errors import UsageError
 from pairloom.workflow import events as ev
 from pairloom.workflow import sizing
 from pairloom.workflow.plan import LADDER, SIZES, Plan, make_plan
@@ -152,3 +153,13 @@ def test_real_updates_are_timed_and_leave_nothing_behind(sentences: Path, tmp_pa
 def test_every_kind_has_every_size(kind: str, size: str) -> None:
     settings = RunSettings(pairs=("x.tsv",), kind=kind, steps=1)
     assert make_plan(settings, "bpe", 29_000, torch.device("cpu"), size).size == size
+
+
+def test_the_usual_feeding_gives_way_to_an_attention_that_feeds_itself() -> None:
+    def planned(**model: Any) -> dict[str, Any]:
+        return make_plan(RunSettings(pairs=("x",), model=model), "character", 300, torch.device("cpu")).model
+
+    assert planned()["input_feeding"] is True
+    assert planned(attention="additive") == {**planned(), "attention": "additive", "input_feeding": False}
+    with pytest.raises(UsageError, match="attention=additive already feeds its context into the cell"):
+        planned(attention="additive", input_feeding=True)

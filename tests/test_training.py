@@ -22,7 +22,7 @@ from pairloom.learning.loss import CHUNK, backward_in_chunks, loss_and_exact
 from pairloom.learning.schedule import inverse_square_root, learning_rate, update_average
 from pairloom.learning.settings import TrainingSettings
 from pairloom.learning.trainer import REPORT_EVERY, Trainer
-from pairloom.models.attention import AttentionModel, AttentionSettings
+from pairloom.models.attention import AttentionMemory, AttentionModel, AttentionSettings
 from pairloom.models.protocol import EOS, PAD
 
 
@@ -103,8 +103,11 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: 
         ({"steps": None, "epochs": 5}, 23),
         ({"forcing": "linear", "forcing_ratio": 0.2}, 23),
         ({"forcing": "ratio", "forcing_ratio": 0.5, "own": "sample"}, 38),
+        ({"forcing": "free"}, 23),
+        ({"forcing": "exponential"}, 23),
+        ({"forcing": "inverse_sigmoid", "own": "sample"}, 38),
     ],
-    ids=["steps", "epochs", "scheduled", "sampled"],
+    ids=["steps", "epochs", "scheduled", "sampled", "free", "exponential", "inverse sigmoid"],
 )
 def test_a_run_that_stopped_goes_on_to_the_bit(
     tmp_path: Path, precision: str, changed: dict[str, Any], last_step: int
@@ -260,3 +263,26 @@ def test_one_budget_and_no_more() -> None:
     for wrong in ({}, {"minutes": 1, "steps": 1}):
         with pytest.raises(ValidationError, match="exactly one of minutes, epochs and steps"):
             TrainingSettings(**wrong)
+
+
+def keeps_denormals() -> bool:
+    """Whether 1e-40 times a half, which normal numbers of 32 bits cannot hold, is more than zero here and now."""
+    return bool((torch.full((64,), 1e-40) * 0.5).any())
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor cannot flush denormals to zero")
+def test_while_it_trains_numbers_near_zero_are_zero(tmp_path: Path) -> None:
+    class Watching(AttentionModel):
+        """Notes, in each forward pass, whether denormals were kept."""
+
+        def encode(self, source: Tensor, source_mask: Tensor) -> AttentionMemory:
+            kept.append(keeps_denormals())
+            return super().encode(source, source_mask)
+
+    kept: list[bool] = []
+    torch.set_flush_denormal(False)
+    assert keeps_denormals()
+    model = Watching(AttentionSettings(embedding=8, encoder_hidden=8, hidden=16), 12, 12)
+    list(trainer(tmp_path, steps=2, validations=1, model=model).events())
+    assert len(kept) >= 2
+    assert not any(kept)

@@ -99,7 +99,7 @@ def make_plan(
     if settings.kind not in SETTINGS:
         raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(SETTINGS)}")
     amount = ("few" if pairs < FEW else "many") if target_unit in SYMBOLS else "text"
-    usual, rates = SIZES[settings.kind][amount], {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
+    usual, rates = _usual(settings, amount), {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
     if amount == "few":
         rates["most_epochs"] = most_passes(pairs)
     chosen = size or USUAL[amount]
@@ -122,6 +122,13 @@ def make_plan(
     why = REASONS[amount].format(passes=training.most_epochs)
     reason = why if chosen == USUAL[amount] else f"{chosen} instead of {USUAL[amount]}, which is usual"
     return Plan(settings.kind, chosen, model.model_dump(), training, model.summary(), reason)
+
+
+def _usual(settings: RunSettings, amount: str) -> dict[str, Any]:
+    """The model's settings that suit so much data, without what would contradict the attention that was asked for."""
+    feeds_itself = settings.model.get("attention") == "additive"
+    usual = SIZES[settings.kind][amount]
+    return {name: value for name, value in usual.items() if not (feeds_itself and name == "input_feeding")}
 
 
 def _budget(settings: RunSettings) -> dict[str, Any]:
