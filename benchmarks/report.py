@@ -36,8 +36,8 @@ What is dated before 2026-11-28 was judged with a beam that could be cut short (
 [0023](decisions/0023-a-search-is-not-cut-short.md)): where a model is sure of each letter, a figure may be too low.
 Models with attention dated before 2026-11-28, and on that day those of commits before d366cc0 (sentences) and 14833a9
 (few words), were trained with a learning rate of 2e-3: their commands need `--set training.learning_rate=2e-3` today,
-but for `--task inflect`, `summarize` and `chat`, which have it. Where minutes are of one core's time, the run was made by
-`benchmarks/quality.py --processor-time`, which counts them in that way.
+but for `--task inflect`, `summarize` and `chat`, which have it. Where minutes are of one core's time, the run was made
+by `benchmarks/quality.py --processor-time`, which counts them in that way.
 
 """
 
