@@ -118,7 +118,10 @@ def short_table(found: dict[str, dict[str, Any]], works: tuple[str, ...] = ON_TH
             if not variant(name)[2]:
                 rows.append((title(name, result), figure(result, WORKS[work].metric), WORKS[work].published))
         seeds = [result for name, result in mine.items() if variant(name)[2]]
-        if seeds:
+        if len(seeds) == 1:
+            (name,) = (name for name in mine if variant(name)[2])
+            rows.append((title(name, mine[name]), figure(mine[name], WORKS[work].metric), WORKS[work].published))
+        elif seeds:
             rows.append(seeds_row(title(work, seeds[0]), WORKS[work], seeds))
     rows += mean_rows(found) if set(LANGUAGES) <= set(works) else []
     return "\n".join(
