@@ -114,15 +114,13 @@ def short_table(found: dict[str, dict[str, Any]], works: tuple[str, ...] = ON_TH
         if work not in works:
             continue
         mine = {name: found[name] for name in found if variant(name)[0] == work}
+        seeds = [name for name in mine if variant(name)[2]]
+        summed = seeds if len(seeds) > 1 else []
         for name, result in mine.items():
-            if not variant(name)[2]:
+            if name not in summed:
                 rows.append((title(name, result), figure(result, WORKS[work].metric), WORKS[work].published))
-        seeds = [result for name, result in mine.items() if variant(name)[2]]
-        if len(seeds) == 1:
-            (name,) = (name for name in mine if variant(name)[2])
-            rows.append((title(name, mine[name]), figure(mine[name], WORKS[work].metric), WORKS[work].published))
-        elif seeds:
-            rows.append(seeds_row(title(work, seeds[0]), WORKS[work], seeds))
+        if summed:
+            rows.append(seeds_row(title(work, mine[summed[0]]), WORKS[work], [mine[name] for name in summed]))
     rows += mean_rows(found) if set(LANGUAGES) <= set(works) else []
     return "\n".join(
         ["| work | reached | published |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows), ""]

@@ -110,7 +110,6 @@ def score_of(result: dict[str, Any], metric: str) -> dict[str, Any]:
 
 def provenance_line(found: dict[str, Any]) -> str:
     """On which machine, of which code, when, for people; older results say less."""
-    when = ", ".join(
-        part for part in (f"commit {found['commit']}" if "commit" in found else "", found.get("date", "")) if part
-    )
-    return "; ".join(part for part in (found.get("machine", ""), when) if part)
+    commit = f"commit {found['commit']}" if "commit" in found else ""
+    when = ", ".join(filter(None, (commit, found.get("date"))))
+    return "; ".join(filter(None, (found.get("machine"), when)))

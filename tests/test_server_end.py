@@ -106,16 +106,22 @@ def test_the_interpreter_is_not_ended_under_a_worker(monkeypatch: pytest.MonkeyP
     assert left == [0] * unfinished
 
 
-def test_sigterm_answers_what_was_accepted(tiny_model_dir: Path) -> None:
-    one = Served(str(tiny_model_dir), "--workers", "1", "--batch", "1", "--grace", "0.2")
+def asking(one: Served, clients: int, **content: Any) -> tuple[list[threading.Thread], list[int]]:
+    """So many requests at the same time: their threads, and the statuses of those that were answered."""
     answers: list[int] = []
 
     def ask() -> None:
-        answers.append(one.ask(texts=["abcdefgh" * 6] * 40, beam=4).status_code)
+        answers.append(one.ask(**content).status_code)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
     for thread in threads:
         thread.start()
+    return threads, answers
+
+
+def test_sigterm_answers_what_was_accepted(tiny_model_dir: Path) -> None:
+    one = Served(str(tiny_model_dir), "--workers", "1", "--batch", "1", "--grace", "0.2")
+    threads, answers = asking(one, 4, texts=["abcdefgh" * 6] * 40, beam=4)
     time.sleep(0.3)  # all four are there, at most one has been answered
     one.process.send_signal(signal.SIGTERM)
     for thread in threads:
@@ -155,27 +161,9 @@ def test_the_end_has_one_deadline_whatever_still_runs(tiny_model_dir: Path) -> N
 
 
 def test_a_worker_that_does_not_end_in_time_is_no_crash(tiny_model_dir: Path) -> None:
-    one = Served(
-        str(tiny_model_dir),
-        "--workers",
-        "2",
-        "--batch",
-        "1",
-        "--grace",
-        "0.1",
-        "--drain",
-        "0.5",
-        "--queue-tokens",
-        "9999999",
-    )
-    found: list[int] = []
-
-    def ask() -> None:
-        found.append(one.ask(texts=["abcdefgh" * 6] * 150, beam=8).status_code)
-
-    threads = [threading.Thread(target=ask) for _ in range(20)]
-    for thread in threads:
-        thread.start()
+    options = "--workers 2 --batch 1 --grace 0.1 --drain 0.5 --queue-tokens 9999999"
+    one = Served(str(tiny_model_dir), *options.split())
+    threads, found = asking(one, 20, texts=["abcdefgh" * 6] * 150, beam=8)
     time.sleep(0.8)
     began = time.monotonic()
     one.process.send_signal(signal.SIGTERM)

@@ -19,6 +19,7 @@ from pairloom.storage import remove_directory
 
 if TYPE_CHECKING:
     from pairloom.engine.stored import EngineFacts
+    from pairloom.metrics.scores import Score
     from pairloom.weights import ModelFolder
 
 JUDGED = 1000
@@ -105,18 +106,19 @@ def _measure(
 
     (metric, *_) = expand(metrics)
     right = [list(answers) for answers in references]
-    few = len(said["singly"])
-    scores = {name: score(said[name], right, [metric])[0] for name in ("torch", "float32", "int8")}
-    whole, begun = scores["torch"], score(said["torch"][:few], right[:few], [metric])[0]
-    single = score(said["singly"], right[:few], [metric])[0]
-    sign = 1 if whole.higher_is_better else -1
-    costs = {
-        "int8_costs": sign * (whole.value - scores["int8"].value),
-        "singly_costs": sign * (begun.value - single.value),
-    }
-    values = {name: round(found, 3) for name, found in [*((n, s.value) for n, s in scores.items()), *costs.items()]}
-    bearable = max(costs.values()) <= MOST_LOSS.get(metric, LOSS)
-    return {"metric": whole.name, **values}, "int8" if bearable else "float32"
+
+    def scored(outputs: list[str]) -> Score:
+        return score(outputs, right[: len(outputs)], [metric])[0]
+
+    def costs(one: Score, other: Score) -> float:
+        return (one.value - other.value) * (1 if one.higher_is_better else -1)
+
+    scores = {name: scored(said[name]) for name in ("torch", "float32", "int8")}
+    singly = costs(scored(said["torch"][: len(said["singly"])]), scored(said["singly"]))
+    losses = {"int8_costs": costs(scores["torch"], scores["int8"]), "singly_costs": singly}
+    measured = {name: round(value, 3) for name, value in ({n: s.value for n, s in scores.items()} | losses).items()}
+    bearable = max(losses.values()) <= MOST_LOSS.get(metric, LOSS)
+    return {"metric": scores["torch"].name, **measured}, "int8" if bearable else "float32"
 
 
 def engine_line(facts: EngineFacts) -> str:

@@ -57,14 +57,14 @@ SIZED = {"embedding", "encoder_hidden", "hidden", "layers", "size", "feed_forwar
 """Settings of a model that are its size."""
 
 RATES: dict[str, dict[str, Any]] = {
-    "few": {"batch_tokens": 600, "select": "exact", "learning_rate": 4e-3},  # and `most_passes`
-    "many": {"batch_tokens": 2000, "select": "exact", "learning_rate": 4e-3},
-    "text": {"batch_tokens": 1500, "select": "loss", "learning_rate": 4e-3},
+    "few": {"batch_tokens": 600, "select": "exact"},  # and `most_passes`
+    "many": {"batch_tokens": 2000, "select": "exact"},
+    "text": {"batch_tokens": 1500, "select": "loss"},
 }
 """amount of data → settings of training."""
 
 KIND_RATES: dict[str, dict[str, Any]] = {
-    "rnn": {"learning_rate": 2e-3},
+    "attention": {"learning_rate": 4e-3},
     "transformer": {"learning_rate": 1e-3},
     "hybrid": {"learning_rate": 1e-3},
 }
