@@ -36,9 +36,6 @@ from pairloom.workflow.doctor import examine
 
 HERE = Path(__file__).parent
 ANSWERERS = HERE / "answerers"
-SECONDS = 1.0  # that one measurement should take, a line at a time
-PATIENCE = 5.0  # in batches
-LEAST = 512  # lines in batches: eight batches, so that two workers are busy all the while
 RIVAL = "CTranslate2 int8"
 
 
@@ -48,6 +45,17 @@ class Work(NamedTuple):
     beam: int
     batch: int
 
+
+class Size(NamedTuple):
+    """How much of a work is measured at a time: what takes so many seconds, between the least and the most lines."""
+
+    least: int
+    seconds: float
+    most: int
+
+
+Shares = dict[tuple[str, str], int]
+"""Work and system → how many lines a round asks of it."""
 
 WORKS = {
     "greedy, batches of 64": Work(1, 64),
@@ -157,24 +165,26 @@ def quality(every: Sequence[System], references: list[str]) -> dict[str, Any]:
     return found
 
 
-def shares_of(every: Sequence[System], most: int) -> dict[tuple[str, str], int]:
-    """How many lines a round asks of each, after everything has been done once for warmth."""
+def shares_of(every: Sequence[System], works: Mapping[str, Work], sizes: Mapping[int, Size]) -> Shares:
+    """How many lines a round asks of each, in whole batches, after everything has been done once for warmth. `sizes`:
+    by the lines of a batch."""
     shares = {}
-    for name, work in WORKS.items():
-        batched = work.batch > 1
+    for name, work in works.items():
+        size = sizes[work.batch]
         for system in every:
-            count = LEAST if batched else 10
+            count = min(size.least, size.most)
             system.ask(work="answer", lines=count, **work._asdict())  # the first time is warmth, and for some a choice
             seconds = system.ask(work="answer", lines=count, **work._asdict())["seconds"]
-            wanted = int(count * (PATIENCE if batched else SECONDS) / seconds)
-            shares[name, system.name] = (most if wanted >= most else LEAST) if batched else max(10, min(300, wanted))
+            batches = int(count * size.seconds / seconds / work.batch)
+            shares[name, system.name] = min(size.most, max(count, batches * work.batch))
+            say(f"{name}: {system.name} about {count / seconds:,.0f} lines/s")
     return shares
 
 
 def rounds(
     every: Sequence[System],
     count: int,
-    shares: dict[tuple[str, str], int],
+    shares: Shares,
     works: Mapping[str, Work] = WORKS,
     unit: str = "tokens",
 ) -> dict[str, dict[str, list[float]]]:
@@ -273,7 +283,8 @@ def judged(every: Sequence[System], references: list[str]) -> dict[str, Any]:
 def timed(every: Sequence[System], given: argparse.Namespace, lines: int) -> dict[str, Any]:
     """The rounds."""
     with running(every):
-        shares = shares_of(every, lines)
+        # Eight batches at least, so that two workers are busy all the while.
+        shares = shares_of(every, WORKS, {64: Size(512, 5.0, lines), 1: Size(10, 1.0, 300)})
         found = rounds(every, given.rounds, shares)
         settings = next(system for system in every if system.name == RIVAL).ask(work="facts")["settings"]
     machine = examine()

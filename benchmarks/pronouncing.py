@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import peers
-from answering import System, Work, rounds, running, say, summary
+from answering import Size, System, Work, rounds, running, say, shares_of, summary
 from origin import provenance
 from training import yoyodyne_settings
 
@@ -39,7 +39,6 @@ from pairloom.workflow.doctor import examine
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "pronouncing.json"
 SECONDS = 3.0  # that one measurement should take
-FIRST = {64: 256, 1: 10}  # words in a batch → words that tell how fast a system is
 CHECKED = 200  # words whose answers are compared with those of the rival's own command
 TRAINING_BATCH = 128
 RIVAL = "yoyodyne"
@@ -52,9 +51,6 @@ WORKS = {
     "greedy, a word at a time": Work(1, 1),
     "beam 5, a word at a time": Work(5, 1),
 }
-
-Shares = dict[tuple[str, str], int]
-"""Work and system → how many words a round asks of it."""
 
 
 # -- the rival ---------------------------------------------------------------------------------------------------------
@@ -136,22 +132,6 @@ def ours(model: Path, lines: Path, threads: int) -> list[System]:
     ]
 
 
-def shares_of(every: Sequence[System], most: int) -> Shares:
-    """After everything has been done once for warmth."""
-    shares = {}
-    for name, work in WORKS.items():
-        for system in every:
-            if system.name == SORTED and work.batch == 1:
-                continue
-            count = min(most, FIRST[work.batch])
-            system.ask(work="answer", lines=count, **work._asdict())  # the first time is warmth, and for some a choice
-            seconds = system.ask(work="answer", lines=count, **work._asdict())["seconds"]
-            batches = int(count * SECONDS / seconds / work.batch)  # whole ones
-            shares[name, system.name] = min(most, max(count, batches * work.batch))
-            say(f"{name}: {system.name} about {count / seconds:,.0f} words/s")
-    return shares
-
-
 def judged(system: System, answers: Sequence[str]) -> dict[str, Any]:
     """Word error rate and symbols in an answer, `</s>` counted, over all words; in batches."""
     found: dict[str, Any] = {"wer": {}, "tokens_a_word": {}, "longest": {}}
@@ -189,7 +169,11 @@ def measured(given: argparse.Namespace, rival: Rival, pairs: Sequence[Sequence[s
     every = [*us, *them]
     with running(every):
         same = agreement(rival, them[0], words, scratch)
-        shares = shares_of(every, len(words))
+        sizes = {64: Size(256, SECONDS, len(words)), 1: Size(10, SECONDS, len(words))}
+        batched = {name: work for name, work in WORKS.items() if work.batch > 1}
+        single = {name: work for name, work in WORKS.items() if work.batch == 1}
+        alone = [system for system in every if system.name != SORTED]  # which differs in batches only
+        shares = shares_of(every, batched, sizes) | shares_of(alone, single, sizes)
         systems = {system.name: judged(system, answers) for system in every}
         found = rounds(every, given.rounds, shares, WORKS, "lines")
         facts = {system.name: system.ask(work="facts") for system in every}
