@@ -89,7 +89,7 @@ def test_it_scales_by_a_metric_that_there_is(parts: dict[str, dict[str, Any]]) -
     (metric,) = parts["HorizontalPodAutoscaler"]["spec"]["metrics"]
     name = metric["pods"]["metric"]["name"]
     assert f"\n{name} 0.0\n" in meters.exposition().decode()
-    assert int(metric["pods"]["target"]["averageValue"]) == settings.queue_tokens // 4
+    assert metric["pods"]["target"]["averageValue"] == f"{round(1000 * settings.queue_seconds / 4)}m"
 
 
 def scraped(settings: ServerSettings, endpoint: dict[str, Any], headers: dict[str, str]) -> httpx.Response:

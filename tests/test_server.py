@@ -90,15 +90,40 @@ def test_clients_share_a_batch(shelf: Shelf) -> None:
 
 
 def test_a_batch_is_what_the_model_answers_at_the_same_time() -> None:
-    from pairloom.server.queue import Job, WorkQueue
+    from pairloom.server.queue import Job, Pace, WorkQueue
 
-    queue = WorkQueue(1000)
+    queue = WorkQueue(1000, 10.0, Pace(2))
     end, gone = time.monotonic() + 60, threading.Event()
     lengths = [5, 90, 6, 91, 4, 92]
     assert queue.offer([Job("model", length, length, length, end, gone, most=3) for length in lengths])
     batches = [sorted(job.length for job in queue.take(32, print)) for _ in range(2)]
     assert batches == [[4, 5, 6], [90, 91, 92]]
     assert queue.tokens == 0
+
+
+def test_what_would_wait_for_too_long_is_refused_by_the_pace_of_the_workers() -> None:
+    from pairloom.server.queue import Job, Pace, WorkQueue
+
+    pace = Pace(workers=2)
+    queue = WorkQueue(1000, 1.0, pace)
+    end, gone = time.monotonic() + 60, threading.Event()
+
+    def offer(cost: int) -> bool:
+        return queue.offer([Job("model", None, cost, cost, end, gone)])
+
+    assert offer(300)
+    assert queue.wait == 0.0  # nothing was done yet: nobody can tell
+    pace.add(100, 0.5)  # 200 a second by one, 400 by both
+    assert queue.wait == pytest.approx(0.75)
+    assert offer(150)  # what stands before it takes less than a second
+    assert queue.wait == pytest.approx(1.125)
+    assert not offer(1)
+    assert queue.full
+    pace.add(900, 0.5)  # they have become faster: 990 of work in 0.95 seconds
+    assert queue.wait == pytest.approx(450 * 0.95 / 990 / 2)
+    assert offer(1)
+    assert [job.cost for job in queue.take(32, print)] == [300, 150, 1]
+    assert (queue.wait, queue.full) == (0.0, False)
 
 
 def test_attention_on_request(server: Live, model: Model) -> None:
@@ -324,6 +349,22 @@ def test_a_full_queue_refuses_at_once(shelf: Shelf, status: int) -> None:
             thread.join()
         assert server.http.post("/generate", json=asked).status_code == 200
         assert 'pairloom_refused_total{reason="overloaded"} 5.0' in server.http.get("/metrics").text
+
+
+def test_a_wait_that_is_too_long_is_refused_and_a_large_request_is_not(shelf: Shelf) -> None:
+    with live(shelf, queue_seconds=0.01) as server:
+        large = {"texts": ["abcdefgh"] * 64, "beam": 5}
+        server.service.queue.pace.add(100, 100.0)  # its work will take longer than anybody may wait
+        gate = hold(server, threading.Event())
+        first = threading.Thread(target=server.http.post, args=("/generate",), kwargs={"json": large})
+        first.start()
+        until(lambda: server.service.queue.load.jobs == 64)
+        answer = server.http.post("/generate", json={"texts": ["abc"]})
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 60
+        gate.set()
+        first.join()
+        assert server.http.post("/generate", json={"texts": ["abc"]}).status_code == 200
 
 
 def test_what_can_never_fit_is_told_apart_from_what_does_not_fit_now(shelf: Shelf) -> None:

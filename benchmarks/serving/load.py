@@ -58,19 +58,20 @@ def main() -> None:
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by way of `finally`, which ends the server
     gc.freeze()  # or the clients would stop for a moment, now and then, and the server's answers seem late
-    capacity = 0.0
+    capacity = full = 0.0
     for precision in ("int8", "float32"):
         model = pairloom.load(given.model, threads=1, precision=precision)
         expected = {output.source: fragment(output.source, output.text) for output in model.outputs(texts)}
         result: dict[str, Any] = {"command": command, "engine": model.answering()._asdict(), "batch": BATCH}
         with serving(given.model, precision) as server:
             result |= throughput(server, given, texts, expected, precision)
+            result["a full batch, seconds"] = round(mean_batch(server), 3)
             result["one at a time"] = latency(server, model, texts[:100])
         show_and_keep(f"throughput-{precision}", result)
-        capacity = result["saturation"]["one text a request"]
+        capacity, full = result["saturation"]["one text a request"], result["a full batch, seconds"]
     if not given.only_throughput:
         begun = {"command": command, "engine": model.answering()._asdict(), "batch": BATCH}
-        loads(begun, given, model.settings().beam, texts, expected, capacity)
+        loads(begun, given, texts, expected, capacity, full)
 
 
 @contextmanager
@@ -95,7 +96,10 @@ def show_and_keep(name: str, result: dict[str, Any]) -> None:
 def throughput(
     server: Process, given: argparse.Namespace, texts: list[str], expected: Expected, precision: str
 ) -> dict[str, Any]:
-    """The command and the server in turn, some times; medians of texts a second, and of processor time."""
+    """The command and the server in turn, some times; medians of texts a second, of shares, and of processor time.
+
+    A share is that of one round, in which both had the same machine: its speed may change between rounds.
+    """
     command: list[tuple[float, float]] = []
     served: dict[str, list[tuple[float, float, float]]] = {name: [] for name in KINDS}
     wrong = 0
@@ -106,12 +110,15 @@ def throughput(
             served[name].append((rates[0], rates[1], rates[2]))
             wrong += some
     usual, own = (statistics.median(values) for values in zip(*command, strict=True))
+    shares = {
+        name: [row[0] / rate for row, (rate, _) in zip(rows, command, strict=True)] for name, rows in served.items()
+    }
     medians = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in served.items()}
     return {
         "command, texts a second": round(usual, 1),
         "command, processor ms a text": round(own, 2),
         "saturation": {name: round(rate, 1) for name, (rate, _, _) in medians.items()},
-        "share of the command": {name: round(rate / usual, 3) for name, (rate, _, _) in medians.items()},
+        "share of the command": {name: round(statistics.median(some), 3) for name, some in shares.items()},
         "server, processor ms a text": {name: round(spent, 2) for name, (_, spent, _) in medians.items()},
         "clients, processor ms a text": {name: round(spent, 2) for name, (_, _, spent) in medians.items()},
         "wrong or exchanged": wrong,
@@ -149,6 +156,11 @@ def saturated(
     return answered / took, its, mine, counts.wrong
 
 
+def mean_batch(server: Process) -> float:
+    """Seconds of a batch in the model, so far."""
+    return server.meter("pairloom_batch_seconds_sum") / server.meter("pairloom_batch_seconds_count")
+
+
 def latency(server: Process, model: pairloom.Model, texts: list[str]) -> dict[str, float]:
     """One request at a time: the server's time beside the engine's, in turn, in milliseconds."""
     alone, served = [], []
@@ -174,12 +186,16 @@ def latency(server: Process, model: pairloom.Model, texts: list[str]) -> dict[st
 def loads(
     begun: dict[str, Any],
     given: argparse.Namespace,
-    width: int,
     texts: list[str],
     expected: Expected,
     capacity: float,
+    longest: float,
 ) -> None:
-    """80%, then twice of what it bears, then 80% again; what is there is kept after each."""
+    """80%, then twice of what it bears, then 80% again; what is there is kept after each.
+
+    Nobody stands in line for `longest` seconds, those of a full batch: at 80% of the load, too, who comes while both
+    workers have one waits about as long.
+    """
 
     def load(server: Process, share: float, seconds: float, memory: list[int] | None = None) -> Counts:
         look = (lambda: None) if memory is None else (lambda: memory.append(server.memory()))
@@ -187,13 +203,8 @@ def loads(
 
     with serving(given.model, "float32") as server:
         usual = percentile(asyncio.run(singly(server.port, texts[:100])), 0.5)
-        p99 = percentile(load(server, 0.8, given.seconds / 2).accepted, 0.99)
-    # What may wait is as much as is done within two fifths of that time: with the batches under way, which are
-    # full then, an answer takes at most about as long again.
-    lengths = statistics.mean(len(text.split()) * 1.3 + 1 for text in texts)
-    bound = max(1000, round(capacity * lengths * width * p99 * 0.4))
-    result = {**begun, "queue bound, tokens": bound}
-    with serving(given.model, "float32", "--queue-tokens", str(bound)) as server:
+    result = {**begun, "longest wait, seconds": longest}
+    with serving(given.model, "float32", "--queue-seconds", str(longest)) as server:
         warm = load(server, 0.8, given.seconds)
         result["80%"] = {"requests a second": round(0.8 * capacity, 1), "seconds": given.seconds, **warm.summary()}
         keep("load", result)

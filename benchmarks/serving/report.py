@@ -23,10 +23,10 @@ two cores (AMD Zen 4), no GPU, all traffic over 127.0.0.1; so clients take their
 """
 THROUGHPUT = """## Throughput, and one request at a time
 
-Multi30k German → English, beam 5, batches of 32, texts a second: medians of rounds in turn, the start of the
-command taken off. The mark: 85% of `pairloom generate` at the same batch. The clients run on the same two cores; what
-they took of them is in the second table. In int8 the company in a batch may change an answer, so only the answers in
-float32 are counted as right or wrong.
+Multi30k German → English, beam 5, batches of 32, texts a second: medians of rounds in turn (the share: the median of
+the rounds' shares), the start of the command taken off. The mark: 85% of `pairloom generate` at the same batch. The
+clients run on the same two cores; what they took of them is in the second table. In int8 the company in a batch may
+change an answer, so only the answers in float32 are counted as right or wrong.
 """
 PROCESSOR = """
 Processor time that a text takes, of both cores together:
@@ -153,10 +153,9 @@ def load(one: dict[str, Any]) -> str:
     ]
     how = (
         f"\n{one['80%']['requests a second']} requests a second are 80%, {double['requests a second']} are 200%; "
-        f"{one['engine']['precision']}, `--queue-tokens {one['queue bound, tokens']}`: what is done within two fifths "
-        "of the p99 at 80%, so that who is taken in waits no longer than about as long again. The default bound is one "
-        "of memory, not of time: with it fewer are refused, and everybody waits longer. A bound as low refuses some "
-        "requests at 80%, too, where several come at once.\n"
+        f"{one['engine']['precision']}, `--queue-seconds {one['longest wait, seconds']}`: what a full batch took in "
+        "the throughput above. By default ten seconds of work may wait: then fewer are refused, and everybody waits "
+        "longer. A line as short refuses some requests at 80%, too, where several come at once.\n"
     )
     memory = ", ".join(map(str, one["memory at 200%, MB"]))
     resident = f"\nResident memory when the double load began, after a tenth of it, and at its end: {memory} MB.\n"

@@ -33,6 +33,7 @@ def add_serve(parser: Parser) -> None:
     option(work, "--workers", int, "N", "threads that run models (one for each processor)")
     option(work, "--batch", int, "N", "texts answered at the same time by a worker (32)")
     option(work, "--queue-tokens", int, "N", "source tokens, times the beam, that may wait; then 503 at once (65536)")
+    option(work, "--queue-seconds", float, "SECONDS", "that what waits may take; then 503 at once (10)")
     option(work, "--overload-status", int, "N", "429 for clients that do not know 503")
     option(work, "--grace", float, "SECONDS", "after SIGTERM, in which new requests are still taken in (0.5)")
     option(work, "--drain", float, "SECONDS", "after the grace, to answer what was accepted; then it ends (30)")

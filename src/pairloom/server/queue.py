@@ -2,8 +2,8 @@
 
 A job is one text that can be answered together with others like it, or one call that needs a worker for itself (a
 stream, an explanation). The bound is in tokens of the source times the hypotheses that are kept of it, since this is
-what the work costs, whatever the texts are. What does not fit is refused at once: a queue that grows makes everybody
-wait and nobody is served sooner.
+what the work costs, whatever the texts are. The workers' pace turns tokens into seconds, and the wait is bounded, too.
+What does not fit is refused at once: a queue that grows makes everybody wait and nobody is served sooner.
 """
 
 from __future__ import annotations
@@ -41,11 +41,30 @@ class Load:
     tokens: int
 
 
+class Pace:
+    """How fast work is done; the last ten batches or so count."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._cost = self._seconds = 0.0  # of batches, the older the less
+
+    def add(self, cost: int, seconds: float) -> None:
+        """A batch was done by one worker."""
+        self._cost = 0.9 * self._cost + cost
+        self._seconds = 0.9 * self._seconds + seconds
+
+    def seconds(self, cost: int) -> float:
+        """How long work of that cost takes all workers; 0 as long as nothing has been done."""
+        return cost * self._seconds / (self._cost * self._workers) if self._cost else 0.0
+
+
 class WorkQueue:
     """First come, first served, in batches of one key and of like length."""
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, longest_wait: float, pace: Pace) -> None:
         self.bound = bound
+        self.pace = pace
+        self._longest_wait = longest_wait  # seconds
         self.tokens = 0  # of the jobs that wait
         self._waiting: dict[Hashable, deque[Job]] = {}
         self._changed = threading.Condition()
@@ -57,13 +76,20 @@ class WorkQueue:
         """Whether the last request did not fit, and no work has been taken out since; read without a lock."""
         return self._full
 
+    @property
+    def wait(self) -> float:
+        """Seconds until what waits now is done, by the workers' pace."""
+        return self.pace.seconds(self.tokens)
+
     def offer(self, jobs: Sequence[Job]) -> bool:
-        """Takes all jobs of a request or none of them. False: they do not fit."""
+        """Takes all jobs of a request or none of them. False: they do not fit, or would wait for too long."""
         cost = sum(job.cost for job in jobs)
         with self._changed:
-            if self._closed or self.tokens + cost > self.bound:
+            # What waits before a request counts, not its own work: a large one is welcome where nobody stands in line.
+            late = self.wait > self._longest_wait
+            if self._closed or late or self.tokens + cost > self.bound:
                 # Others are refused unread until there is room; but a large one beside a short queue proves nothing.
-                self._full = self._closed or self.tokens > self.bound // 2
+                self._full = self._closed or late or self.tokens > self.bound // 2
                 return False
             self.tokens += cost
             for job in jobs:

@@ -20,7 +20,7 @@ from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.server.meters import Meters
 from pairloom.server.problems import ProblemError, bad, too_large
-from pairloom.server.queue import Job, WorkQueue
+from pairloom.server.queue import Job, Pace, WorkQueue
 from pairloom.server.settings import ServerSettings
 from pairloom.server.shelf import Served, Shelf
 from pairloom.server.workers import Answer, Call, Text, Workers
@@ -33,7 +33,7 @@ class Service:
 
     def __init__(self, shelf: Shelf, settings: ServerSettings, meters: Meters) -> None:
         self.shelf, self.settings, self.meters = shelf, settings, meters
-        self.queue = WorkQueue(settings.queue_tokens)
+        self.queue = WorkQueue(settings.queue_tokens, settings.queue_seconds, Pace(settings.threads))
         self.draining = False
         self._end_by: float | None = None  # of `time.monotonic`, once it drains
         self.in_flight = 0  # requests that have begun and have not been answered
@@ -42,6 +42,7 @@ class Service:
         meters.watch("pairloom_requests_in_flight", "Requests under way", lambda: self.in_flight)
         meters.watch("pairloom_queue_tokens", "Tokens that wait", lambda: self.queue.load.tokens)
         meters.watch("pairloom_queue_jobs", "Texts and calls that wait", lambda: self.queue.load.jobs)
+        meters.watch("pairloom_queue_seconds", "Time that what waits will take", lambda: self.queue.wait)
         meters.watch("pairloom_queue_bound_tokens", "Tokens that may wait", lambda: self.queue.bound)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -219,10 +220,8 @@ class Service:
 
     def overload(self) -> ProblemError:
         """The refusal of a full queue, with the seconds that its work takes."""
-        seconds = self._workers.pace.seconds(self.queue.tokens) if self._workers else 1.0
-        return ProblemError(
-            self.settings.overload_status, "too much to do just now; try again later", retry_after=seconds
-        )
+        status, seconds = self.settings.overload_status, self.queue.wait
+        return ProblemError(status, "too much to do just now; try again later", retry_after=seconds)
 
     async def _wait(self, request: Request, job: Job, answers: asyncio.Future[list[Any]]) -> list[Any]:
         """The answers; ProblemError when time is over or nobody waits any more, and then nothing more is computed."""

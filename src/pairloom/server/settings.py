@@ -44,6 +44,9 @@ class ServerSettings(BaseModel):
     queue_tokens: int = Field(
         default=65_536, ge=1, description="source tokens, times the beam, that may wait; past it 503 at once"
     )
+    queue_seconds: float = Field(
+        default=10.0, gt=0, description="seconds that what waits may take, by the pace of the last batches; then 503"
+    )
     overload_status: Literal[503, 429] = Field(default=503, description="429 for clients that know only that")
     drain: float = Field(default=30.0, ge=0, description="seconds after the grace to answer what was accepted")
     grace: float = Field(

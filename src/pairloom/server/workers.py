@@ -49,30 +49,12 @@ class Call:
     give: Callable[[int, Answer], None]
 
 
-class Pace:
-    """How fast work is done, to tell those who are refused when to come back."""
-
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._rate = 0.0  # cost a second of one worker; 0: nothing done yet
-
-    def add(self, cost: int, seconds: float) -> None:
-        """A batch was done."""
-        now = cost / max(seconds, 1e-6)
-        self._rate = now if not self._rate else 0.9 * self._rate + 0.1 * now
-
-    def seconds(self, cost: int) -> float:
-        """How long work of that cost takes all workers."""
-        return cost / (self._rate * self._workers) if self._rate else 1.0
-
-
 class Workers:
     """Threads over one queue. `post` runs a function in the event loop."""
 
     def __init__(
         self, count: int, batch: int, queue: WorkQueue, meters: Meters, post: Callable[[Callable[[], None]], object]
     ) -> None:
-        self.pace = Pace(count)
         self._batch, self._queue, self._meters, self._post = batch, queue, meters, post
         self._threads = [
             threading.Thread(target=self._work, name=f"pairloom-worker-{number}", daemon=True)
@@ -103,7 +85,7 @@ class Workers:
             began = time.monotonic()
             answers = self._answers(batch)
             seconds = time.monotonic() - began
-            self.pace.add(sum(job.cost for job in batch), seconds)
+            self._queue.pace.add(sum(job.cost for job in batch), seconds)
             self._count(batch, answers, began, seconds)
             self._deliver(batch, answers)
 
