@@ -1,8 +1,9 @@
 """What the machine can do at most, and what share of it training and answering reach.
 
-    python benchmarks/limits.py --data DATA [--model RUNS/multi30k-20] [--seconds 8]
+    python benchmarks/limits.py --data DATA [--model RUNS/multi30k-20] [--seconds 5] [--rounds 5]
 
-The rate of matrix products is the best of three shapes through torch, as a model would call them; bandwidth is that of
+With one thread and with all, medians of rounds; a share is of the rate in the same round. The rate of matrix products
+is the best of three shapes through torch, as a model would call them; bandwidth is that of
 a sum over 256 MB (reading) and of a copy (read and written bytes). The arithmetic of a model is counted by
 `forward_flops`; an update is three times that (Kaplan et al. 2020, arXiv 2001.08361, section 2.1: the backward pass
 costs twice the forward pass).
@@ -105,9 +106,9 @@ def of_training(data: Path, kind: str, seconds: float, folder: Path) -> tuple[Pr
     return prepared, speed, 3 * forward_flops(build_model(prepared.folder), *lengths) / lengths[1]
 
 
-def of_answering(model: Path, sources: list[str], seconds: float) -> tuple[float, float]:
+def of_answering(model: Path, sources: list[str], seconds: float, threads: int) -> tuple[float, float]:
     """Greedy answers, 64 at a time: output tokens a second, and operations an output token."""
-    loaded, folder = pairloom.load(model), load_folder(model)
+    loaded, folder = pairloom.load(model, threads=threads), load_folder(model)
     list(loaded.outputs(sources[:64], beam=1, batch=64))
     tokens, answers, began = 0, 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
@@ -123,53 +124,63 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", type=Path, help="a model of Multi30k, for the share of answering")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement of training and answering")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of training and answering")
+    parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     most = torch.get_num_threads()
-    rates: dict[str, dict[str, float]] = {}
+    found: list[tuple[dict[str, float], list[dict[str, Any]]]] = []
+    result: dict[str, Any] = {"processor": examine().processor, "rounds": given.rounds, "rates": {}, "shares": []}
     for threads in sorted({1, most}):
         torch.set_num_threads(threads)
-        found = {name: round(product_rate(name)) for name in ("float32", "bfloat16", "int8")}
-        found |= {name: round(value, 1) for name, value in bandwidth().items()}
-        rates[str(threads)] = found
-        print(f"{threads} threads: {found}", flush=True)
+        found = [one_round(given, threads) for _ in range(given.rounds)]
+        result["rates"][str(threads)] = median_of([rates for rates, _ in found])
+        result["shares"] += [median_of(list(rows)) for rows in zip(*(rows for _, rows in found), strict=True)]
+    result |= {"versions": {"pairloom": __version__, "torch": torch.__version__}, **provenance()}
+    (HERE / "results" / "limits.json").write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+
+
+def one_round(given: argparse.Namespace, threads: int) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """The machine's rates, and in the same minute what training and answering reach of them."""
+    rates = {name: product_rate(name) for name in ("float32", "bfloat16", "int8")} | bandwidth()
     rows: list[dict[str, Any]] = []
     for kind in ("attention", "transformer"):
         with tempfile.TemporaryDirectory() as folder:
             prepared, speed, flops = of_training(given.data, kind, given.seconds, Path(folder))
-        rows.append(share(f"training, {kind}", prepared.plan.training.precision, speed, flops, rates[str(most)]))
+        rows.append(share(f"training, {kind}", threads, prepared.plan.training.precision, speed, flops, rates))
     if given.model is not None:
         sources = (given.data / "multi30k" / "test_2016_flickr.de").read_text("utf-8").splitlines()
-        speed, flops = of_answering(given.model, sources[:512], given.seconds)
-        rows.append(share("answering, greedy, 64 at a time", "int8", speed, flops, rates[str(most)]))
-    content = {
-        "processor": examine().processor,
-        "threads": most,
-        "versions": {"pairloom": __version__, "torch": torch.__version__},
-        "rates": rates,
-        "shares": rows,
-        **provenance(),
+        speed, flops = of_answering(given.model, sources[:512], given.seconds, threads)
+        rows.append(share("answering, greedy, 64 at a time", threads, "int8", speed, flops, rates))
+    return rates, rows
+
+
+def median_of(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each number that differs between rounds; the rest as it is."""
+    return {
+        name: round(statistics.median(one[name] for one in rounds), 3) if isinstance(value, float) else value
+        for name, value in rounds[0].items()
     }
-    (HERE / "results" / "limits.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
-def share(what: str, precision: str, speed: float, flops: float, rates: dict[str, float]) -> dict[str, Any]:
+def share(
+    what: str, threads: int, precision: str, speed: float, flops: float, rates: dict[str, float]
+) -> dict[str, Any]:
     """One row: what is reached of the rate of products in that precision."""
     reached = speed * flops / 1e9
-    row = {
-        "what": what,
-        "precision": precision,
-        "tokens_per_second": round(speed),
-        "million_operations_a_token": round(flops / 1e6, 1),
-        "billion_operations_a_second": round(reached, 1),
-        "share": round(reached / rates[precision], 3),
-    }
     print(
-        f"{what}: {speed:,.0f} tokens/s x {flops / 1e6:.1f} million operations = {reached:,.0f} billion a second, "
-        f"{row['share']:.0%} of the {precision} rate",
+        f"{what}, {threads} threads: {speed:,.0f} tokens/s x {flops / 1e6:.1f} million operations = {reached:,.0f} "
+        f"billion a second, {reached / rates[precision]:.0%} of the {precision} rate",
         flush=True,
     )
-    return row
+    return {
+        "what": what,
+        "threads": threads,
+        "precision": precision,
+        "tokens_per_second": speed,
+        "million_operations_a_token": flops / 1e6,
+        "billion_operations_a_second": reached,
+        "share": reached / rates[precision],
+    }
 
 
 if __name__ == "__main__":

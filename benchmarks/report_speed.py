@@ -57,12 +57,12 @@ def limits_section(found: dict[str, Any]) -> str:
         "",
         f"| threads | {header} |",
         "|---|" + "---|" * len(names),
-        *(f"| {n} | {' | '.join(f'{rates[name]:,}' for name in names)} |" for n, rates in found["rates"].items()),
+        *(f"| {n} | {' | '.join(f'{rates[name]:,.0f}' for name in names)} |" for n, rates in found["rates"].items()),
         "",
-        f"Reached with {found['threads']} threads; only products of matrices are counted as work:",
+        f"Reached, medians of {found['rounds']} rounds; only products of matrices are counted as work:",
         "",
-        "| work | tokens/s | million operations a token | Gop/s | share of the rate |",
-        "|---|---|---|---|---|",
+        "| work | threads | tokens/s | million operations a token | Gop/s | share of the rate |",
+        "|---|---|---|---|---|---|",
         *(_share(row) for row in found["shares"]),
         "",
     ]
@@ -71,8 +71,9 @@ def limits_section(found: dict[str, Any]) -> str:
 
 def _share(row: dict[str, Any]) -> str:
     return (
-        f"| {row['what']} | {row['tokens_per_second']:,} | {row['million_operations_a_token']} | "
-        f"{row['billion_operations_a_second']} | {row['share']:.0%} of {row['precision']} |"
+        f"| {row['what']} | {row['threads']} | {row['tokens_per_second']:,.0f} | "
+        f"{row['million_operations_a_token']:.1f} | {row['billion_operations_a_second']:.0f} | "
+        f"{row['share']:.0%} of {row['precision']} |"
     )
 
 

@@ -143,8 +143,9 @@ def load(one: dict[str, Any]) -> str:
     double = one["200%"]
     late, wrong, grown = double["refused over 50 ms"], double["wrong or exchanged"], one["memory grows by"]
     ratio, normal, minutes = one["p99 at 200% beside 80%"], one["normal again after seconds"], double["minutes"]
+    stood = double["of them while the clients stood still"]
     marks: list[list[Any]] = [
-        ["p99 of accepted requests beside that at 80%", ratio, "at most 2", mark(ratio <= 2)],
+        ["p99 of accepted requests beside that at 80%, before and after", ratio, "at most 2", mark(ratio <= 2)],
         ["refusals later than 50 ms", f"{late} ({late / max(1, double['refused']):.3%})", "0", mark(late == 0)],
         ["wrong or exchanged answers", wrong, "0", mark(wrong == 0)],
         ["memory grows by", f"{grown:.1%}", "at most 5%", mark(grown <= 0.05)],
@@ -159,6 +160,12 @@ def load(one: dict[str, Any]) -> str:
     )
     memory = ", ".join(map(str, one["memory at 200%, MB"]))
     resident = f"\nResident memory when the double load began, after a tenth of it, and at its end: {memory} MB.\n"
+    if late:
+        stolen = one["taken by other machines on the same host, seconds"]
+        resident += (
+            f"\nOf the late refusals, {stood} overlap with a time in which the clients' own process did not get on for "
+            f"30 ms or more. Other machines on the host took {stolen} s of this one's processors in those minutes.\n"
+        )
     return LOAD + how + table(head, rows) + table(["", "measured", "mark", ""], marks) + resident + made(one)
 
 

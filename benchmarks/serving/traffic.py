@@ -20,12 +20,18 @@ def fragment(source: str, text: str) -> bytes:
     return json.dumps({"source": source, "text": text}, ensure_ascii=False, separators=(",", ":"))[:-1].encode()
 
 
+LATE = 0.05
+"""Seconds within which a refusal should be there."""
+
+
 class Counts:
     """What came back."""
 
     def __init__(self) -> None:
         self.accepted: list[float] = []
         self.refused: list[float] = []
+        self.late: list[tuple[float, float]] = []  # when a late refusal's request was sent, and when it was there
+        self.pauses: list[tuple[float, float]] = []  # when the clients themselves did not get on
         self.wrong = 0
         self.failed = 0
 
@@ -33,6 +39,9 @@ class Counts:
         """One answer, looked at: as many outputs as texts, in their order, each the model's own."""
         if answer.status == 503:
             self.refused.append(answer.seconds)
+            if answer.seconds > LATE:
+                now = time.monotonic()
+                self.late.append((now - answer.seconds, now))
             return
         self.accepted.append(answer.seconds)
         at = 0
@@ -48,10 +57,23 @@ class Counts:
             "accepted ms": milliseconds(self.accepted),
             "refused": len(self.refused),
             "refused ms": milliseconds(self.refused),
-            "refused over 50 ms": sum(seconds > 0.05 for seconds in self.refused),
+            "refused over 50 ms": len(self.late),
+            "of them while the clients stood still": sum(
+                any(begin < until and since < end for begin, end in self.pauses) for since, until in self.late
+            ),
             "wrong or exchanged": self.wrong,
             "connections that failed": self.failed,
         }
+
+
+async def watch_pauses(found: list[tuple[float, float]]) -> None:
+    """Notes when this process got no processor, or not the interpreter, for most of the time that a refusal may take:
+    what is late then need not be the server's doing, since both share the machine."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(0.005)
+        if time.monotonic() - began > 0.6 * LATE:
+            found.append((began, time.monotonic()))
 
 
 async def closed(port: int, texts: list[str], expected: Expected, clients: int, size: int, seconds: float) -> Counts:
@@ -88,6 +110,7 @@ async def opened(
         except (OSError, EOFError):
             counts.failed += 1
 
+    watching = asyncio.create_task(watch_pauses(counts.pauses))
     begin = due = time.monotonic()
     looked = 0.0
     while due < begin + seconds:
@@ -101,6 +124,7 @@ async def opened(
             look()
             looked += 1
     await asyncio.gather(*tasks)
+    watching.cancel()
     for connection in idle:
         connection.close()
     return counts

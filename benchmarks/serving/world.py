@@ -198,6 +198,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def kept(name: str) -> dict[str, Any]:
+    """What `keep` has written last."""
+    content: dict[str, Any] = json.loads((RESULTS / f"serving-{name}.json").read_text("utf-8"))
+    return content
+
+
 def keep(name: str, content: dict[str, Any]) -> None:
     """benchmarks/results/serving-NAME.json"""
     RESULTS.mkdir(exist_ok=True)
