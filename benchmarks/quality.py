@@ -40,6 +40,11 @@ def pronunciation(language: str) -> dict[str, Any]:
     return task("pronounce", train, dev, test, 10)
 
 
+def paper(name: str) -> dict[str, Any]:
+    """Multi30k German → English with the small recipe of a paper; half of the hour that it is made for."""
+    return {"train": [*MULTI30K, "--recipe", name, "--minutes", "30"], "test": MULTI30K_TEST, "options": []}
+
+
 def inflection(language: str, amount: str, minutes: int) -> dict[str, Any]:
     """CoNLL-SIGMORPHON 2018, task 1: 10,000 (high) or 1,000 (medium) forms."""
     train, dev, test = (f"inflection_2018/{language}-{part}.tsv" for part in (f"train-{amount}", "dev", "test"))
@@ -72,6 +77,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
         "test": MULTI30K_TEST,
         "options": [],
     },
+    **{name: paper(f"{name}-small") for name in ("sutskever-2014", "bahdanau-2015", "luong-2015", "vaswani-2017")},
     **{language: pronunciation(language) for language in ("fre", "gre", "hin", "hun", "ice", "kor")},
     "cmudict": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 30),
     "german-high": inflection("german", "high", 10),

@@ -154,6 +154,16 @@ def test_a_directory_is_no_file_of_pairs(ask: Any, tmp_path: Path, tiny_model_di
         assert f"{tmp_path}: a directory, and so a model; after the models come the PAIRS" in answer.err
 
 
+def test_a_file_is_no_folder_to_train_into(ask: Any, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("a\tb\n" * 20)
+    for out in (pairs, pairs / "run"):
+        answer = ask("train", pairs, "--out", out, *QUICK)
+        assert (answer.code, answer.out) == (2, "")
+        assert f"{out} cannot be a folder: {pairs} is a file" in answer.err
+    assert pairs.read_text() == "a\tb\n" * 20
+
+
 def test_strict_names_every_bad_line(ask: Any, tmp_path: Path) -> None:
     file = tmp_path / "pairs.tsv"
     file.write_text("a\tb\nno tab\n\tno source\n" + "c\td\n" * 5)

@@ -220,6 +220,9 @@ def locked(directory: Path) -> Iterator[None]:
     """Keeps a second process out of the folder for as long as the block runs; the system frees it with the process."""
     from filelock import FileLock, Timeout  # here: who only reads does not wait for its import
 
+    file = next((place for place in (directory, *directory.parents) if place.is_file()), None)
+    if file is not None:
+        raise UsageError(f"{directory} cannot be a folder: {file} is a file; name another one")
     with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory / ".lock")
