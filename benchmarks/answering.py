@@ -37,6 +37,8 @@ from pairloom.workflow.doctor import examine
 HERE = Path(__file__).parent
 ANSWERERS = HERE / "answerers"
 RIVAL = "CTranslate2 int8"
+OTHER_WEIGHTS = ("pairloom attention", "pairloom hybrid")
+"""Systems that are not the Transformer, whose weights all others have."""
 
 
 class Work(NamedTuple):
@@ -116,7 +118,9 @@ def systems(given: argparse.Namespace, lines: Path, scratch: Path) -> list[Syste
     """All that are measured."""
     threads = str(given.threads)
     found = []
-    for kind, folder in (("attention", given.attention), ("Transformer", given.transformer)):
+    for kind, folder in (("attention", given.attention), ("Transformer", given.transformer), ("hybrid", given.hybrid)):
+        if folder is None:
+            continue
         for engine, precision in (("onnx", "int8"), ("onnx", "float32"), ("torch", "float32")):
             command = [
                 sys.executable,
@@ -127,7 +131,8 @@ def systems(given: argparse.Namespace, lines: Path, scratch: Path) -> list[Syste
                 precision,
                 threads,
             ]
-            found.append(System(f"pairloom {kind}, {engine} {precision}", command, given.threads))
+            if kind != "hybrid" or precision == "int8":  # one row, to see what the other decoder costs
+                found.append(System(f"pairloom {kind}, {engine} {precision}", command, given.threads))
     python = str(peers.python_of("huggingface", given.peers.resolve(), given.torch))
     model = str(given.transformer.resolve())
     for precision in ("int8", "float32"):
@@ -241,6 +246,7 @@ def main() -> None:
     parser.add_argument("stage", choices=("quality", "speed"))
     for name in ("data", "attention", "transformer", "peers"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--hybrid", type=Path, help="a hybrid of the same data, if its cost is wanted, too")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
@@ -266,9 +272,8 @@ def judged(every: Sequence[System], references: list[str]) -> dict[str, Any]:
     peaks = memory(every)
     plain = "pairloom Transformer, torch float32"
     return {
-        "command": "python benchmarks/answering.py speed --data DATA --attention RUNS/A --transformer RUNS/T",
         "lines": len(references),
-        "same_texts": {name: same_texts(said, plain, name) for name in said if name.split()[1] != "attention,"},
+        "same_texts": {name: same_texts(said, plain, name) for name in said if not name.startswith(OTHER_WEIGHTS)},
         "systems": {
             name: {
                 **facts[name],

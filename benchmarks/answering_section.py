@@ -25,7 +25,8 @@ def answering_section(found: dict[str, Any]) -> str:
     lines = [
         "## Answering: pairloom beside CTranslate2 and Hugging Face transformers",
         "",
-        "    python benchmarks/answering.py speed --data DATA --attention RUNS/A --transformer RUNS/T --peers PEERS "
+        "    python benchmarks/answering.py speed --data DATA --attention RUNS/A --transformer RUNS/T "
+        f"{'--hybrid RUNS/H ' if any('hybrid' in name for name in systems) else ''}--peers PEERS "
         f"--rounds {found['rounds']}",
         "",
         f"Multi30k test_2016, German → English, text in, text out; {found['threads']} threads on {found['processor']}; "

@@ -17,7 +17,7 @@ from answering_section import answering_section
 from pipe_section import pipe_section
 from pronouncing_section import pronouncing_section
 from report_learning import PICTURE, draw_minutes, minutes_section, vectors_section
-from report_speed import front_table, limits_section, training_section
+from report_speed import first_section, front_table, limits_section, training_section
 from shortlist_section import shortlist_section
 from works import LANGUAGES, ON_THE_FRONT, WORKS, Work, provenance_line, score_of
 
@@ -157,6 +157,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     sections = {
         "answering": answering_section,
         "pronouncing": pronouncing_section,
+        "first": first_section,
         "shortlist": shortlist_section,
         "training": training_section,
         "limits": limits_section,

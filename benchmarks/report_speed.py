@@ -1,4 +1,5 @@
-"""The parts of docs/RESULTS.md that tell how fast training is: beside other toolkits, and beside what is possible."""
+"""The parts of docs/RESULTS.md that tell how fast training is, beside other toolkits and beside what is possible, and
+how soon the first answer is there."""
 
 from __future__ import annotations
 
@@ -75,6 +76,29 @@ def _share(row: dict[str, Any]) -> str:
         f"{row['million_operations_a_token']:.1f} | {row['billion_operations_a_second']:.0f} | "
         f"{row['share']:.0%} of {row['precision']} |"
     )
+
+
+def first_section(found: dict[str, Any]) -> str:
+    """From results/first.json."""
+    rows = [
+        f"| {name} | {value:.3f} | {min(found['all'][name]):.3f} to {max(found['all'][name]):.3f} |"
+        for name, value in found["seconds"].items()
+    ]
+    lines = [
+        "## From the command to the first answer",
+        "",
+        f"    {found['command']}",
+        "",
+        f"Each a process of its own, in turn, {found['rounds']} rounds; seconds of wall time. The model has "
+        f"{found['parameters']:,} parameters; onnxruntime {found['versions']['onnxruntime']}; "
+        f"{provenance_line(found)}.",
+        "",
+        "| work | median | least to most |",
+        "|---|---|---|",
+        *rows,
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def front_table(training: dict[str, Any] | None, answering: dict[str, Any] | None) -> str:
