@@ -121,7 +121,7 @@ def short_table(found: dict[str, dict[str, Any]], works: tuple[str, ...] = ON_TH
                 rows.append((title(name, result), figure(result, WORKS[work].metric), WORKS[work].published))
         if summed:
             rows.append(seeds_row(title(work, mine[summed[0]]), WORKS[work], [mine[name] for name in summed]))
-    rows += mean_rows(found) if set(LANGUAGES) <= set(works) else []
+    rows += mean_rows(found)
     return "\n".join(
         ["| work | reached | published |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows), ""]
     )

@@ -168,6 +168,33 @@ def test_bodies_that_are_no_request(server: Live, body: bytes) -> None:
         assert answer.status_code == 400, (path, answer.text)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"texts": ["abc", "de"], "beam": 2, "nbest": 2}',
+        b'{"texts": ["abc"], "beam": "2"}',
+        b'{"texts": ["abc"], "beam": 2.0, "stream": 0}',
+        b'{"texts": ["abc"], "texts": ["de"], "attention": true}',
+        b'{"texts": ["abc"], "beam": 2.5}',
+        b'{"texts": ["abc"], "beam": 99}',
+        b'{"texts": ["abc"], "model": "nobody"}',
+        b'{"texts": ["abc"], "top_p": NaN}',
+        b'{"texts": ["\\ud800"]}',
+        b'{"texts": "abc"}',
+        b'{"texts": ["abc"], "bean": 2}',
+        b"{",
+        b"",
+    ],
+)
+def test_the_straight_way_and_the_usual_one_answer_alike(server: Live, body: bytes) -> None:
+    """The second type of content is JSON, too, but goes through all of FastAPI."""
+    straight, usual = (
+        server.http.post("/generate", content=body, headers={"content-type": kind})
+        for kind in ("application/json", "application/vnd.pairloom+json")
+    )
+    assert (straight.status_code, straight.json()) == (usual.status_code, usual.json())
+
+
 def test_half_a_character_is_no_fault(server: Live) -> None:
     """JSON can hold half of a surrogate pair, UTF-8 cannot."""
     headers = {"content-type": "application/json"}

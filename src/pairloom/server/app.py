@@ -39,7 +39,7 @@ def create_app(shelf: Shelf, settings: ServerSettings) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    app.add_middleware(Guards, service=service)
+    app.add_middleware(Guards, service=service, straight={"/generate": own.straight})
     if settings.cors:  # outside of the guards, so that a page can read a refusal, too
         app.add_middleware(
             CORSMiddleware,

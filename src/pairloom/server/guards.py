@@ -12,11 +12,14 @@ import contextlib
 import hmac
 import logging
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from random import getrandbits
 from typing import Any
 from urllib.parse import parse_qs
 
 from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pairloom.server.forms import LIBRE, response_of
@@ -40,11 +43,19 @@ UNREAD = 2**16
 SLOWEST_READER = 60.0  # seconds that one part of an answer may wait for its client
 
 
-class Guards:
-    """The outermost layer of the application."""
+Straight = Callable[[bytes, Request], Awaitable[Response | None]]
+"""Body and request → the answer, or None where the application shall look at it."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service = app, service
+
+class Guards:
+    """The outermost layer of the application.
+
+    `straight`: paths of POST requests that need not pass the application's own layers, a quarter of what the event loop
+    spends on a request.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, straight: Mapping[str, Straight]) -> None:
+        self._app, self._service, self._straight = app, service, straight
         settings = service.settings
         self._limits = settings.limits
         self._key = settings.key.get_secret_value().encode() if settings.key else b""
@@ -97,6 +108,12 @@ class Guards:
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
+        if scope["method"] == "POST" and path in self._straight:
+            response = await self._straight[path](body, Request(scope, replay))
+            if response is not None:
+                one.route = path
+                await response(scope, replay, one.send)
+                return
         await self._app(scope, replay, one.send)
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
@@ -171,6 +188,7 @@ class Passage:
         self._began = time.monotonic()
         self._status = 0
         self._ended = False
+        self.route = ""  # if the application's router has not seen it
         named = dict(scope["headers"]).get(b"x-request-id", b"")[:64].decode("latin-1")
         self.id = named if named.isprintable() and named else f"{getrandbits(64):016x}"
 
@@ -202,7 +220,7 @@ class Passage:
 
     def finish(self) -> None:
         """Counts the request and writes its line."""
-        route = getattr(self._scope.get("route"), "path", "other")
+        route = self.route or getattr(self._scope.get("route"), "path", "other")
         seconds = time.monotonic() - self._began
         method = self._scope["method"] if self._scope["method"] in METHODS else "other"
         self._service.meters.requests.labels(route, method, str(self._status)).inc()

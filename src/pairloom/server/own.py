@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from pairloom.decoding.generator import Ending, Output
@@ -87,6 +87,17 @@ async def generate(question: Question, request: Request) -> Response:
             if output.candidates:
                 entry.update(await _attention(service, served, output, request))
     return Json({"model": served.name, "outputs": found})
+
+
+async def straight(body: bytes, request: Request) -> Response | None:
+    """The same, for a body of JSON that is as it should be. None: it is not, and FastAPI says what is wrong with it."""
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        return None
+    try:
+        question = Question.model_validate_json(body)
+    except ValidationError:
+        return None
+    return await generate(question, request)
 
 
 async def _attention(service: Service, served: Served, output: Output, request: Request) -> dict[str, Any]:
