@@ -40,9 +40,14 @@ def pronunciation(language: str) -> dict[str, Any]:
     return task("pronounce", train, dev, test, 10)
 
 
+PAPERS = {"sutskever-2014": 20, "bahdanau-2015": 20, "luong-2015": 20, "vaswani-2017": 30}
+"""Small recipe → minutes, a third or half of the hour that it is made for."""
+
+
 def paper(name: str) -> dict[str, Any]:
-    """Multi30k German → English with the small recipe of a paper; half of the hour that it is made for."""
-    return {"train": [*MULTI30K, "--recipe", name, "--minutes", "30"], "test": MULTI30K_TEST, "options": []}
+    """Multi30k German → English with the small recipe of a paper."""
+    words = ["--recipe", f"{name}-small", "--minutes", str(PAPERS[name])]
+    return {"train": [*MULTI30K, *words], "test": MULTI30K_TEST, "options": []}
 
 
 def inflection(language: str, amount: str, minutes: int) -> dict[str, Any]:
@@ -77,7 +82,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
         "test": MULTI30K_TEST,
         "options": [],
     },
-    **{name: paper(f"{name}-small") for name in ("sutskever-2014", "bahdanau-2015", "luong-2015", "vaswani-2017")},
+    **{name: paper(name) for name in PAPERS},
     **{language: pronunciation(language) for language in ("fre", "gre", "hin", "hun", "ice", "kor")},
     "cmudict": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 30),
     "german-high": inflection("german", "high", 10),
