@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -111,7 +112,8 @@ def asking(one: Served, clients: int, **content: Any) -> tuple[list[threading.Th
     answers: list[int] = []
 
     def ask() -> None:
-        answers.append(one.ask(**content).status_code)
+        with contextlib.suppress(httpx.HTTPError):
+            answers.append(one.ask(**content).status_code)
 
     threads = [threading.Thread(target=ask) for _ in range(clients)]
     for thread in threads:
@@ -173,6 +175,22 @@ def test_a_worker_that_does_not_end_in_time_is_no_crash(tiny_model_dir: Path) ->
         thread.join(10)
     assert found.count(503) > 2
     assert "terminate called" not in "".join(one.said)
+
+
+@pytest.mark.parametrize("between", [0.1, 1.0])  # within the grace, and while it waits for answers
+def test_a_second_signal_ends_it_at_once(tiny_model_dir: Path, between: float) -> None:
+    options = "--workers 1 --batch 1 --grace 0.5 --drain 60 --queue-tokens 9999999 --queue-seconds 999"
+    one = Served(str(tiny_model_dir), *options.split())
+    threads, _ = asking(one, 20, texts=["abcdefgh" * 6] * 250, beam=8)
+    time.sleep(0.8)
+    one.process.send_signal(signal.SIGTERM)
+    time.sleep(between)
+    began = time.monotonic()
+    one.process.send_signal(signal.SIGTERM)
+    assert one.ended() == -signal.SIGTERM, one.said  # as whoever sent it expects
+    assert time.monotonic() - began < 3
+    for thread in threads:
+        thread.join(10)
 
 
 def test_without_work_it_ends_after_the_grace(tiny_model_dir: Path) -> None:

@@ -48,9 +48,11 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the end, the second one is the end."""
-        if self._loop is None or self._service.draining:
+        if self._loop is None:
             super().handle_exit(sig, frame)
-            self.force_exit = self._service.draining
+            return
+        if self._service.draining:
+            end_by(sig)
             return
         settings = self._service.settings
         self._service.drain(settings.grace + settings.drain)
@@ -150,6 +152,13 @@ def serve(shelf: Shelf, settings: ServerSettings) -> None:
         server.run(sockets=[listener])
     if server.unfinished:
         leave()
+
+
+def end_by(sig: int) -> None:
+    """Ends the process now, as the signal does without a handler. uvicorn's way would still wait: for connections, from
+    Python 3.12 on, and for a worker in the middle of a batch."""
+    signal.signal(sig, signal.SIG_DFL)
+    signal.raise_signal(sig)
 
 
 def leave() -> None:
