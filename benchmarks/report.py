@@ -39,6 +39,10 @@ Models with attention dated before 2026-11-28, and on that day those of commits 
 but for `--task inflect`, `summarize` and `chat`, which have it. Where minutes are of one core's time, the run was made
 by `benchmarks/quality.py --processor-time`, which counts them in that way.
 
+Published figures: SIGMORPHON 2020 task 1 (Gorman et al. 2020), CoNLL-SIGMORPHON 2018 task 1 (Cotterell et al. 2018; its
+rules made again by `benchmarks/rules.py`), LIUM-CVC (Caglayan et al. 2017, arXiv 1707.04481), Norvig's own page on his
+corrector. Where a cell is empty, none is known that could be compared.
+
 """
 
 PIPES = {"int8": "pipe", "float32": "pipe-float32"}
