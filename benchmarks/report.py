@@ -29,8 +29,8 @@ HEAD = """# Results
 
 Made by `python benchmarks/report.py` from the files in `benchmarks/results/`; `benchmarks/README.md` tells how to
 make those again. Intervals are 95%, by bootstrap over lines. Two cores of a shared server processor (AMD Zen 4, AVX-512
-with bf16), no GPU; one seed each, so a difference within an interval is none. Minutes are those of the run, preparation
-of the data included.
+with bf16), no GPU; one seed each, so a difference within an interval is none. Minutes in titles are those of the
+budget, preparation of the data included; with few pairs a run ends before, after its passes, and its section says when.
 
 What is dated before 2026-11-28 was judged with a beam that could be cut short (decision
 [0023](decisions/0023-a-search-is-not-cut-short.md)): where a model is sure of each letter, a figure may be too low.

@@ -36,7 +36,7 @@ def minutes_section(found: dict[str, dict[str, Any]]) -> str:
             "## What minutes buy: Multi30k German → English, test_2016",
             "",
             "The attention LSTM with the defaults, each budget a run of its own. The picture counts minutes of core "
-            "time, threads × minutes, so that runs of one core and of two can stand on one line.",
+            "time: threads × minutes.",
             "",
             f"![BLEU over minutes of core time]({PICTURE.name})",
             "",

@@ -1,6 +1,6 @@
 """SIGTERM under load, many times: is every request that was accepted answered?
 
-    python benchmarks/serving/drain.py --model RUNS/multi30k [--times 100]
+    python benchmarks/serving/drain.py --model RUNS/multi30k --sources LINES [--times 100]
 
 Clients send one request after another, half of them over connections that they keep, half over new ones. While they
 do, the server gets SIGTERM. A request is lost if its client has sent it and neither got a whole answer nor found the

@@ -1,7 +1,7 @@
 """The errors that a user can meet: each says what is wrong, where, and what to do, and carries its exit code.
 
-    0  success            3  bad data                      130  interrupted
-    1  failure at work    4  model folder refused          143  terminated
+    0  success            3  bad data                      129  terminal closed      141  pipe closed
+    1  failure at work    4  model folder refused          130  interrupted          143  terminated
     2  wrong use          5  disk or memory
 
 The command line prints `str(error)` and leaves with `error.exit_code`; nobody sees a traceback for bad input.

@@ -165,7 +165,7 @@ def add_score(parser: Parser) -> None:
     add_columns(parser)
     parser.add_argument("--batch", type=int, default=64, metavar="N", help="pairs scored at the same time (64)")
     add_json(parser)
-    add_machine(parser)
+    add_machine(parser, torch_only=True)
 
 
 def score(

@@ -31,9 +31,9 @@ def add_evaluate(parser: Parser) -> None:
     """The arguments."""
     add_models(parser)
     add_pairs(parser)
-    text = "bleu,chrf,ter,rouge,wer,per,cer,exact; default: what suits the target's unit"
+    text = "bleu,chrf,ter,rouge,wer,per,cer,exact; default: the recipe's, or what suits the target's unit"
     parser.add_argument("--metrics", type=_names, metavar="NAMES", help=text)
-    text = "pairs of the same source are several right answers to one question"
+    text = "pairs of the same source are several right answers to one question; default: as the recipe says"
     joined = argparse.BooleanOptionalAction
     parser.add_argument("--merge", action=joined, default=None, help=text)
     add_columns(parser)

@@ -108,7 +108,10 @@ def add_json(parser: Parser) -> None:
 
 def add_pairs(parser: Parser) -> None:
     """PAIRS..."""
-    text = "one .tsv, .jsonl or .parquet (also .gz, .zst, or - for standard input), or two aligned files: source target"
+    text = (
+        "one .tsv, .jsonl or .parquet (also .gz, .zst, or - for standard input), or two aligned files: source target; "
+        ".parquet and .zst need the extra `data`"
+    )
     parser.add_argument("pairs", nargs="+", metavar="PAIRS", help=text)
     parser.rest = "pairs"
 
@@ -145,17 +148,23 @@ def folders_and_pairs(directory: str, words: Sequence[str]) -> tuple[list[str], 
     return directories, pairs
 
 
-def add_machine(parser: Parser, *, searches: bool = False) -> None:
-    """How the work is done, which changes no result but in the last digits; `searches`: and a shortlist, which may."""
+def add_machine(parser: Parser, *, searches: bool = False, torch_only: bool = False) -> None:
+    """How the work is done, which changes no result but in the last digits; `searches`: and a shortlist, which may.
+    `torch_only`: what no other engine does.
+    """
     group = parser.add_argument_group("machine")
     group.add_argument("--threads", type=natural, metavar="N", dest="machine.threads", help="threads of the processor")
     text = "auto: onnx where it is installed, the model has it and it can do what is asked; otherwise torch"
+    text = "torch does this, whatever is installed" if torch_only else text
     group.add_argument("--engine", choices=("auto", "torch", "onnx"), dest="machine.engine", help=text)
     choices = ("auto", "float32", "bfloat16", "int8")
     text = "auto: float32, or int8 (onnx) if this costs the model nothing to speak of; `pairloom show` tells"
+    text = "auto: float32" if torch_only else text
     group.add_argument("--precision", choices=choices, dest="machine.precision", help=text)
     if searches:
-        text = "choose among the words likely for each source (onnx): faster, but up to one text in five is another"
+        text = (
+            "choose among the words likely for each source (onnx): faster; one text in eight (beam 5: four) is another"
+        )
         group.add_argument("--shortlist", action="store_const", const=True, dest="machine.shortlist", help=text)
 
 
@@ -171,7 +180,7 @@ def add_search(parser: Parser) -> None:
     option("--length-penalty", float, "A", "alpha of Wu et al. 2016, equation 14; 0 = none")
     option("--max-length", int, "N", "most tokens of an output")
     option("--no-repeat-ngram", int, "N", "no n-gram of N tokens twice in an output")
-    option("--batch", int, "N", "sentences decoded at the same time; changes no output")
+    option("--batch", int, "N", "sentences decoded at the same time; changes no output, except now and then in int8")
     group.add_argument("--sample", action="store_const", const=True, dest="decoding.sample", help="draw, do not search")
     option("--temperature", float, "T", "sampling: below 1 is bolder")
     option("--top-k", int, "K", "sampling: only the K most probable tokens")

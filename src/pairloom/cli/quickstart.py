@@ -17,7 +17,7 @@ def add_quickstart(parser: Parser) -> None:
     text = "dates: as people write them in 17 languages → ISO 8601 (3 minutes); pronounce: English words → phonemes (8)"
     parser.add_argument("kind", nargs="?", choices=("dates", "pronounce"), default="dates", help=text)
     parser.add_argument("--out", metavar="DIR", help="where pairs, model and pictures go (runs/quickstart-dates)")
-    parser.add_argument("--minutes", type=float, metavar="M", help="budget of training (2.5, pronounce 7.5)")
+    parser.add_argument("--minutes", type=float, metavar="M", help="budget of training (2.5, pronounce 7.8)")
     parser.add_argument("--fresh", action="store_true", help="train again, even if it is there already")
     add_json(parser)
 

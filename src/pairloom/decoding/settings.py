@@ -66,7 +66,9 @@ class DecodingSettings(BaseModel):
     no_repeat_ngram: int = Field(
         default=0, ge=0, le=1000, description="no n-gram of so many tokens occurs twice in an output; 0 = off"
     )
-    batch: int = Field(default=64, ge=1, le=65536, description="sentences decoded at the same time; changes no output")
+    batch: int = Field(
+        default=64, ge=1, le=65536, description="sentences decoded at the same time; changes no output, but in int8"
+    )
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="seed of sampling; each sentence has its own random stream"
     )

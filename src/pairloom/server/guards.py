@@ -37,7 +37,7 @@ page would read from them only that the server is there."""
 WATCHED = (*PROBES, "/metrics")
 """What is answered however many requests are under way: who watches a server ends it if it is silent, and must see its
 load above all when there is much."""
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
+LOCAL = ("localhost", "127.0.0.1", "[::1]", "::1")
 UNREAD = 2**16
 """Bytes of a body that may come after the request was refused."""
 SLOWEST_READER = 60.0  # seconds that one part of an answer may wait for its client

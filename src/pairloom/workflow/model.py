@@ -91,7 +91,8 @@ class Model:
         return float(np.exp(-np.mean(tokens)))
 
     def encode(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """The context vectors [B, D] with which the decoder starts."""
+        """Each source as one vector, [B, D]: what the decoder starts from, or (Transformer, hybrid) the mean of the
+        annotations; of an ensemble, those of its members one after the other."""
         return self._generator.encode(texts)
 
     def evaluate(

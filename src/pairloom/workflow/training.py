@@ -23,7 +23,8 @@ def training(
     stop: Callable[[], bool] = lambda: False,
     **settings: Any,
 ) -> Iterator[ev.Event]:
-    """A run as a generator of events, to drive from anywhere. Settings: see `RunSettings`; the words of the command."""
+    """A run as a generator of events, to drive from anywhere. Settings: see `RunSettings`: the words
+    of the command, but `kind` for --model, and `model`, `training`, `generation` as dictionaries for --set."""
     chosen = choose(pairs=tuple(path_names(pairs)), dev=tuple(path_names(dev)), **settings)
     return run(chosen, out, fresh=fresh, stop=stop)
 
@@ -33,7 +34,7 @@ def train(
 ) -> Model:
     """Trains to the end (or goes on with what is there) and gives the model.
 
-    Ctrl-C and SIGTERM save the state and raise InterruptedRunError; the same call then goes on.
+    Ctrl-C, SIGTERM and a terminal that closes save the state and raise InterruptedRunError; the same call then goes on.
     """
     with stopping() as stop:
         for event in training(pairs, out=out, stop=stop, **settings):
