@@ -40,8 +40,8 @@ def pronunciation(language: str) -> dict[str, Any]:
     return task("pronounce", train, dev, test, 10)
 
 
-PAPERS = {"sutskever-2014": 20, "bahdanau-2015": 20, "luong-2015": 20, "vaswani-2017": 30}
-"""Small recipe → minutes, a third or half of the hour that it is made for."""
+PAPERS = {"sutskever-2014": 20, "bahdanau-2015": 20, "luong-2015": 20, "vaswani-2017": 20}
+"""Small recipe → minutes, a third of the hour that it is made for."""
 
 
 def paper(name: str) -> dict[str, Any]:
