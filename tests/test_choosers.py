@@ -60,7 +60,7 @@ def test_sampling_with_a_seed() -> None:
     assert all(first[0].tokens in [h.tokens for h in each] for first, each in zip(one, outputs, strict=True))
 
 
-@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-3}])
+@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-3}, {"temperature": 1e-40}])
 def test_narrow_sampling_is_greedy(narrow: dict[str, float]) -> None:
     model, sources = ToyModel(), toy_sources(30)
     settings = DecodingSettings.model_validate({"sample": True, **narrow})

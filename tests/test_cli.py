@@ -162,6 +162,8 @@ def test_a_file_is_no_folder_to_train_into(ask: Any, tmp_path: Path) -> None:
         assert (answer.code, answer.out) == (2, "")
         assert f"{out} cannot be a folder: {pairs} is a file" in answer.err
     assert pairs.read_text() == "a\tb\n" * 20
+    answer = ask("train", pairs, "--out", tmp_path / ("x" * 300), *QUICK)
+    assert (answer.code, "too long" in answer.err) == (5, True)
 
 
 def test_strict_names_every_bad_line(ask: Any, tmp_path: Path) -> None:

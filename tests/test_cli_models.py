@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +96,21 @@ def test_a_slow_writer_is_answered_line_by_line(tiny_model_dir: Path) -> None:
         process.send_signal(signal.SIGINT)  # the reading thread must not stand in the way of the end
         assert process.wait(120) == 130
         assert process.stderr.read() == b"pairloom: interrupted\n"
+
+
+def test_a_pause_in_a_pipe_that_does_not_block_is_not_the_end(tiny_model_dir: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    command = [sys.executable, "-m", "pairloom", "generate", str(tiny_model_dir), "--beam", "1"]
+    with subprocess.Popen(command, stdin=reading, stdout=subprocess.PIPE, text=True) as process:
+        os.close(reading)
+        assert process.stdout is not None
+        for line in ("abc\n", "de\n"):
+            os.write(writing, line.encode())
+            assert process.stdout.readline()
+            time.sleep(0.3)
+        os.close(writing)
+        assert process.wait(60) == 0
 
 
 def test_a_reader_who_has_had_enough_is_left_in_peace() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from calls import QUICK
 from pairloom.cli.progress import Plain
@@ -44,6 +46,31 @@ def test_training_prints_results_on_stdout_and_progress_on_stderr(ask: Any, tiny
     fresh = ask("train", tiny_pairs, "--out", out, *QUICK, "--seed", "7", "--fresh", "--json")
     assert fresh.json[0]["seed"] == 7
     assert fresh.json[0]["finished_before"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["nowhere.tsv"], 3),
+        (["PAIRS", "--set", "model.hiden=3"], 2),
+        (["PAIRS", "--set", "training.clip=-1"], 2),
+        (["PAIRS", "--device", "cuda"], 2),
+    ],
+)
+def test_what_cannot_begin_costs_no_model_and_leaves_no_run(
+    ask: Any, tiny_pairs: Path, tiny_model_dir: Path, tmp_path: Path, words: list[str], code: int
+) -> None:
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("there is one")
+    given = [tiny_pairs if word == "PAIRS" else word for word in words]
+    there, new = tmp_path / "there", tmp_path / "new"
+    shutil.copytree(tiny_model_dir, there)
+    before = {path.name: path.read_bytes() for path in there.iterdir() if path.is_file()}
+    assert ask("train", *given, "--out", there, *QUICK, "--fresh").code == code
+    assert before == {path.name: path.read_bytes() for path in there.iterdir() if path.name in before}
+    assert ask("train", *given, "--out", new, *QUICK).code == code
+    corrected = ask("train", tiny_pairs, "--out", new, *QUICK)  # without --fresh
+    assert corrected.code == 0, corrected.err
 
 
 def test_a_signal_saves_and_the_same_command_goes_on(

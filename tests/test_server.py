@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
@@ -193,6 +194,25 @@ def test_the_straight_way_and_the_usual_one_answer_alike(server: Live, body: byt
         for kind in ("application/json", "application/vnd.pairloom+json")
     )
     assert (straight.status_code, straight.json()) == (usual.status_code, usual.json())
+
+
+def test_a_refused_request_is_counted_under_its_path(server: Live) -> None:
+    def counted() -> float:
+        found = re.findall(
+            r'pairloom_requests_total\{.*path="/generate",status="404"\} (\S+)', server.http.get("/metrics").text
+        )
+        return sum(map(float, found))
+
+    before = counted()
+    assert server.http.post("/generate", json={"texts": ["abc"], "model": "nobody"}).status_code == 404
+    assert counted() == before + 1
+
+
+def test_a_query_of_thousands_of_fields_is_refused(shelf: Shelf) -> None:
+    with live(shelf, key="secret") as server:
+        for path in ("/languages", "/healthz", "/generate"):
+            answer = server.http.get(f"{path}?api_key=secret&{'&'.join(f'a{n}=1' for n in range(3000))}")
+            assert answer.status_code == 413
 
 
 def test_half_a_character_is_no_fault(server: Live) -> None:

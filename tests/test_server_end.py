@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -245,6 +246,18 @@ def test_it_listens_on_this_machine_only_and_takes_its_key_from_the_environment(
     finally:
         one.process.send_signal(signal.SIGTERM)
         assert one.ended() == 0
+
+
+def test_where_no_further_file_can_be_opened_the_end_goes_on() -> None:
+    """A mass of idle connections may have taken all descriptors: what waits then cannot be taken in, no more."""
+
+    class Full:
+        def setblocking(self, _: bool) -> None: ...
+
+        def accept(self) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    assert run.pending(cast(socket.socket, Full())) == []
 
 
 def test_answers_are_not_held_back() -> None:

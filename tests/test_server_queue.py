@@ -125,6 +125,40 @@ def test_what_can_never_fit_is_told_apart_from_what_does_not_fit_now(shelf: Shel
         assert server.http.post("/generate", json={"texts": ["abc"], "beam": 5}).status_code == 200
 
 
+def test_what_an_output_begins_with_is_work_too(shelf: Shelf) -> None:
+    with live(shelf, queue_tokens=60) as server:
+        asked = {"texts": ["abc"], "beam": 5}
+        assert server.http.post("/generate", json={**asked, "prefix": "cb"}).status_code == 200  # (4 + 2) times 5
+        answer = server.http.post("/generate", json={**asked, "prefix": "abcdefabc"})
+        assert (answer.status_code, "65 tokens of work" in answer.text) == (413, True)
+    with live(shelf, limits={"length": 4}) as server:
+        for path, body in (
+            ("/generate", {"texts": ["abc"], "prefix": "abcdef"}),
+            ("/explain", {"text": "abc", "target": "abcdef"}),
+        ):
+            answer = server.http.post(path, json=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (400, "limit")
+            assert "6 tokens" in answer.json()["error"]["message"]
+
+
+def test_clients_that_go_one_after_another_end_no_worker() -> None:
+    queue, gone = WorkQueue(10**6, 10.0, Pace(1)), threading.Event()
+    left = 3000
+
+    def abandoned(_: Job) -> None:
+        nonlocal left
+        left -= 1
+        if left:
+            queue.offer([Job("model", None, 1, 1, time.monotonic() + 60, gone)])
+        else:
+            queue.close()
+
+    gone.set()
+    queue.offer([Job("model", None, 1, 1, time.monotonic() + 60, gone)])
+    assert queue.take(32, abandoned) == []
+    assert left == 0
+
+
 def test_a_deadline_ends_the_wait_and_the_work(shelf: Shelf) -> None:
     with live(shelf, limits={"deadline": 0.2}) as server:
         gate = hold(server, threading.Event())

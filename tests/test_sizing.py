@@ -50,6 +50,17 @@ def prepared(pairs: Path, out: Path, **settings: Any) -> Prepared:
     return prepare(chosen, open_data(chosen), out)
 
 
+def test_a_trial_leaves_nothing_behind(sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever works in a folder of that name keeps it, however often a run is to be saved."""
+    (tmp_path / "work" / "step-1").mkdir(parents=True)
+    (tmp_path / "work" / "step-1" / "mine.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setattr(sizing, "SECONDS", 0.3)
+    found = prepared(sentences, tmp_path / "out", size="small", training={"save_seconds": 0})
+    assert found.sizing is not None
+    assert [str(path) for path in sorted(Path().rglob("*"))] == ["step-1", "step-1/mine.txt"]
+
+
 FAST, SLOW = 1e6, 1.0
 
 

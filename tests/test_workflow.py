@@ -120,6 +120,12 @@ def test_a_stream_returns_how_it_ended(model: pairloom.Model, most: int | None) 
     assert endings == [(len(output.candidates[0].tokens), most is None)]
 
 
+def test_a_stream_of_nothing_is_nothing(model: pairloom.Model) -> None:
+    for blank in ("", "   "):
+        assert list(model.stream(blank)) == []
+        assert model.generate([blank]) == [""]
+
+
 def test_two_streams_on_one_model_do_not_meet(model: pairloom.Model) -> None:
     expected = ["".join(model.stream(text)) for text in ("abc", "fedcb")]
     found, streams = ["", ""], [model.stream("abc"), model.stream("fedcb")]
@@ -160,6 +166,14 @@ def test_evaluate_reads_pairs_and_merges_answers(model: pairloom.Model, tmp_path
     assert (merged.lines, merged.scores[0].value) == (1, 100.0)
     assert "1 unusable line" in merged.skipped
     assert f"{test}:3: " in merged.skipped
+
+
+def test_evaluate_draws_with_the_seed_that_is_given(model: pairloom.Model, tmp_path: Path) -> None:
+    (tmp_path / "test.tsv").write_text("".join(f"{word}\tx\n" for word in ("ab", "cde", "fab", "bcd") * 5))
+    path = tmp_path / "test.tsv"
+    asked: dict[str, Any] = {"sample": True, "temperature": 3.0}
+    outputs = [model.evaluate(path, ["exact"], seed=seed, **asked).outputs for seed in (7, 7, 8)]
+    assert outputs[0] == outputs[1] != outputs[2]
 
 
 def test_a_run_names_its_unusable_lines(tmp_path: Path) -> None:

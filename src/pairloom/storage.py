@@ -200,7 +200,7 @@ def file_hash(path: Path) -> str:
 
 def flush_file(path: Path) -> None:
     """Content of one file to the disk."""
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # Windows flushes only what could be written to
         os.fsync(file.fileno())
 
 
@@ -220,10 +220,10 @@ def locked(directory: Path) -> Iterator[None]:
     """Keeps a second process out of the folder for as long as the block runs; the system frees it with the process."""
     from filelock import FileLock, Timeout  # here: who only reads does not wait for its import
 
-    file = next((place for place in (directory, *directory.parents) if place.is_file()), None)
-    if file is not None:
-        raise UsageError(f"{directory} cannot be a folder: {file} is a file; name another one")
     with disk_errors(directory):
+        file = next((place for place in (directory, *directory.parents) if place.is_file()), None)
+        if file is not None:
+            raise UsageError(f"{directory} cannot be a folder: {file} is a file; name another one")
         directory.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory / ".lock")
     try:

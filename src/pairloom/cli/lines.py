@@ -7,6 +7,9 @@ the time that the model is free: one line from a person, thousands from a file.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,6 +33,8 @@ def _standard_input() -> Iterator[bytes]:
     # The raw stream gives what is there, and a thread that waits in it holds no lock when the program ends.
     source = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
     try:
+        with contextlib.suppress(io.UnsupportedOperation):  # no file of the system: a test's
+            os.set_blocking(source.fileno(), True)  # else "nothing there yet" would be read as the end
         while chunk := source.read(CHUNK):
             yield chunk
     except OSError as error:

@@ -154,6 +154,10 @@ class Greedy:
         return harvest_rows(progress, sentence, self.alpha)
 
 
+COLDEST = 1e-30
+"""Temperature that float32 still divides by; whatever is colder is greedy anyway."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """A token drawn from the model's distribution; temperature first, then top-k, then top-p (Holtzman et al. 2020).
@@ -191,7 +195,8 @@ class Sampling:
 
     def distribution(self, log_probs: Tensor) -> Tensor:
         """log_probs [R, V] → the probabilities [R, V] to draw from. Tokens that tie with the last one are kept."""
-        log_probs = log_probs / self.temperature
+        below = log_probs - log_probs.amax(1, keepdim=True)  # the best stays 0, however cold it is
+        log_probs = below / max(self.temperature, COLDEST)
         if self.top_k == 0 and self.top_p == 1:
             return log_probs.softmax(1)
         count = min(self.top_k or log_probs.shape[1], log_probs.shape[1])

@@ -186,6 +186,8 @@ class Generator:
 
     def stream(self, text: str, settings: DecodingSettings) -> Pieces:
         """The output of greedy search or sampling piece by piece; the pieces together are the text."""
+        if not text.strip():  # as everywhere: nothing in, nothing out
+            return Ending(0, True)
         written = self.plain.stream(self.ids(text), settings)
         tokens: list[int] = []
         given = 0

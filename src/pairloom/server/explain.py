@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import Field
+from starlette.responses import Response
 
 from pairloom.pictures.labels import visible
 from pairloom.server.asking import service_of
 from pairloom.server.own import Spoken
-from pairloom.server.sending import Json
+from pairloom.server.sending import Json, encoded
 from pairloom.server.shelf import Served
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Pair(Spoken):
 
 
 @router.post("/explain")
-async def explain(pair: Pair, request: Request) -> Json:
+async def explain(pair: Pair, request: Request) -> Response:
     """The decoding of a text: the encoder's states, weights, the most probable tokens of each step, the whole beam.
 
     `attention` is [T, S] (tokens written by tokens read), `heads` [L, N, T, S], or null and `heads_left_out` where they
@@ -48,11 +49,14 @@ async def explain(pair: Pair, request: Request) -> Json:
     service.check([*pair.before, pair.text, pair.target or ""])
     text = pair.read(served, pair.text)
 
-    def work() -> dict[str, Any]:
+    def work() -> bytes:
         found = served.model.replay(text, pair.target, **settings.model_dump())
-        return replay_as_json(served, found)
+        return encoded(
+            replay_as_json(served, found)
+        )  # here, for a long one takes its time, and nobody would be answered
 
-    return Json(await service.call(request, served, work, text, settings.beam))
+    content = await service.call(request, served, work, text, width=settings.beam, target=pair.target or "")
+    return Response(content, media_type=Json.media_type)
 
 
 def replay_as_json(served: Served, found: Replay) -> dict[str, Any]:

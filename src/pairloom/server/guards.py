@@ -15,13 +15,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from random import getrandbits
 from typing import Any
-from urllib.parse import parse_qs
 
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pairloom.server.asking import parse_qsl_bounded
 from pairloom.server.forms import LIBRE, response_of
 from pairloom.server.logs import log
 from pairloom.server.problems import ProblemError, too_large
@@ -109,9 +109,9 @@ class Guards:
             return {"type": "http.request", "body": body, "more_body": False}
 
         if scope["method"] == "POST" and path in self._straight:
+            one.route = path
             response = await self._straight[path](body, Request(scope, replay))
             if response is not None:
-                one.route = path
                 await response(scope, replay, one.send)
                 return
         await self._app(scope, replay, one.send)
@@ -135,7 +135,8 @@ class Guards:
         word, _, shown = headers.get(b"authorization", b"").partition(b" ")
         if word.lower() not in (b"bearer", b"deepl-auth-key"):
             shown = headers.get(b"x-api-key", b"")
-        asked = parse_qs(query.decode("latin-1"), max_num_fields=100).get("api_key", []) if b"api_key" in query else []
+        fields = parse_qsl_bounded(query.decode("latin-1")) if b"api_key" in query else []
+        asked = [value for name, value in fields if name == "api_key"]
         candidates = [shown.strip(), *(value.encode() for value in asked)]
         if any(hmac.compare_digest(candidate, self._key) for candidate in candidates):
             return True

@@ -102,18 +102,19 @@ class WorkQueue:
 
         Jobs that nobody waits for any more are handed to `abandoned` and not given out. Empty: the queue was closed.
         """
-        with self._changed:
-            while True:
+        while True:
+            with self._changed:
                 gone = self._sift()
                 batch = self._cut(most)
                 self.tokens -= sum(job.cost for job in (*gone, *batch))
                 self._full = self._closed
-                if batch or gone or (self._closed and not self._waiting):
-                    break
-                self._changed.wait()
-        for job in gone:
-            abandoned(job)
-        return batch if batch or not gone else self.take(most, abandoned)
+                ended = self._closed and not self._waiting
+                if not (batch or gone or ended):
+                    self._changed.wait()
+            for job in gone:
+                abandoned(job)
+            if batch or ended:
+                return batch
 
     def close(self) -> None:
         """Nothing is taken in any more; what waits is still given out, and then an end to every worker."""

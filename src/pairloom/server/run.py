@@ -105,7 +105,7 @@ def longest_end(settings: ServerSettings) -> float:
 def pending(listener: socket.socket) -> list[socket.socket]:
     """The connections that wait to be accepted."""
     found = []
-    with contextlib.suppress(BlockingIOError):
+    with contextlib.suppress(OSError):  # nobody waits any more, or no further file can be opened
         listener.setblocking(False)
         while True:
             connection, _ = listener.accept()

@@ -142,14 +142,14 @@ class Service:
         answers = Answers(len(texts))
         dropped, until = threading.Event(), deadline_of(request)
         width = max(settings.beam, settings.nbest)
-        forced = [served.model.folder.target.encode(prefix)] if prefix else None
-        most = served.model.engines.together(settings, forced)
+        forced = served.written(prefix, self.settings.limits.length) if prefix else []
+        most = served.model.engines.together(settings, [forced] if forced else None)
         jobs = [
             Job(
                 key,
                 Text(served, text, settings, prefix, place, seeded, answers.give),
                 length,
-                length * width,
+                (length + len(forced)) * width,
                 until,
                 dropped,
                 most=most,
@@ -160,10 +160,19 @@ class Service:
         self._take_in(jobs)
         return await self._wait(request, jobs[0], answers.future)
 
-    async def call(self, request: Request, served: Served, function: Callable[[], T], text: str, width: int = 1) -> T:
-        """The result of `function`, run by a worker alone. `text` and `width` say what it costs."""
+    async def call(
+        self,
+        request: Request,
+        served: Served,
+        function: Callable[[], T],
+        text: str,
+        *,
+        width: int = 1,
+        target: str = "",
+    ) -> T:
+        """The result of `function`, run by a worker alone. `text`, `width` and `target` say what it costs."""
         answers = Answers(1)
-        job = self._call(request, served, function, text, width, answers)
+        job = self._call(request, served, function, text, answers, width, target)
         self._take_in([job])
         return cast(T, (await self._wait(request, job, answers.future))[0])
 
@@ -187,7 +196,7 @@ class Service:
             return exhaust(served.model.stream(text, **settings.model_dump()), hand_on)
 
         answers = Answers(1)
-        job = self._call(request, served, run, text, 1, answers)
+        job = self._call(request, served, run, text, answers)
         self._take_in([job])
         answers.future.add_done_callback(lambda _: pieces.put_nowait(None))
         return self._pieces(pieces, asyncio.create_task(self._wait(request, job, answers.future)))
@@ -203,12 +212,20 @@ class Service:
             ended.cancel()
 
     def _call(
-        self, request: Request, served: Served, function: Callable[[], Any], text: str, width: int, answers: Answers
+        self,
+        request: Request,
+        served: Served,
+        function: Callable[[], Any],
+        text: str,
+        answers: Answers,
+        width: int = 1,
+        target: str = "",
     ) -> Job:
         self.check([text])
         length = served.lengths([text])[0]
+        cost = length * width + len(served.written(target, self.settings.limits.length))
         content = Call(served, function, answers.give)
-        return Job(object(), content, length, length * width, deadline_of(request), threading.Event(), alone=True)
+        return Job(object(), content, length, cost, deadline_of(request), threading.Event(), alone=True)
 
     def _take_in(self, jobs: Sequence[Job]) -> None:
         """Into the queue, all or none. Raises ProblemError: 413 for what never fits, 503 for what does not fit now."""

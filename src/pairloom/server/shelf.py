@@ -11,7 +11,7 @@ from typing import Any
 from babel import Locale
 
 from pairloom.errors import UsageError
-from pairloom.server.problems import ProblemError
+from pairloom.server.problems import ProblemError, bad
 from pairloom.storage import MANIFEST
 from pairloom.workflow.model import Model, load
 
@@ -46,6 +46,13 @@ class Served:
         # For one text, the threads that encode many at a time cost more than they bring.
         encoded = [source.encode(texts[0])] if len(texts) == 1 else source.encode_all(list(texts))
         return [min(len(ids), most) + 1 for ids in encoded]
+
+    def written(self, text: str, most: int) -> list[int]:
+        """Tokens of a text that an output begins with, or that is read as one. Raises ProblemError 400 for too many."""
+        tokens = self.model.folder.target.encode(text)
+        if len(tokens) > most:
+            raise bad(f"{len(tokens):,} tokens of an output are given; this server goes to {most:,}", code="limit")
+        return tokens
 
 
 class Shelf:

@@ -65,7 +65,7 @@ class Model:
         """One output piece by piece, by greedy search (or with `sample=True`); returns how it ended."""
         sampling = settings.get("sample", self.folder.generation.get("sample") and "beam" not in settings)
         given = settings if sampling else {"beam": 1, **settings}
-        return self._generator.stream(text, self._settings(given))
+        return self._generator.stream(text, self._settings({"nbest": 1, **given}))
 
     def explain(self, text: str, target: str | None = None, **settings: Any) -> Explanation:
         """Tokens of both sides, attention [T, S], probabilities and alternatives, of `target` or of the output.
@@ -108,7 +108,8 @@ class Model:
         """Scores the model's outputs for the sources of `pairs` (a path, or two line-aligned ones).
 
         `merge`: pairs of the same source are several right answers to one question (pronunciations). What is not given
-        is as the model's recipe said, `columns` as those of the pairs that it was trained on.
+        is as the model's recipe said, `columns` as those of the pairs that it was trained on. `seed`: of the bootstrap,
+        and of the draws if it samples.
         """
         from pairloom.text.pairs import open_pairs, questions
 
@@ -133,7 +134,7 @@ class Model:
         asked = metrics or self.folder.settings.metrics or default_metrics(self.folder.settings.target.unit)
         names = expand(asked)  # the tables below are of the first one, which `rouge` would not be
         sources, references = [source for source, _ in lines], [list(answers) for _, answers in lines]
-        said = self.generate(sources, **settings)
+        said = self.generate(sources, **settings, seed=seed)
         texts = [text_part(source) for source in sources] if self.folder.settings.source.features else sources
         return Evaluation(
             scores=score(said, references, names, seed=seed),

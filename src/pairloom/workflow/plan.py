@@ -124,6 +124,19 @@ def make_plan(
     return Plan(settings.kind, chosen, model.model_dump(), training, model.summary(), reason)
 
 
+def check_plan(settings: RunSettings, device: torch.device) -> None:
+    """Raises UsageError for settings that can be right for no data, before anything is read, written or removed."""
+    possible: tuple[tuple[Unit, int], ...] = (("character", 1), ("character", FEW), ("bpe", FEW))
+    found: list[UsageError] = []
+    for unit, pairs in possible:
+        try:
+            make_plan(settings, unit, pairs, device)
+        except UsageError as error:
+            found.append(error)
+    if len(found) == len(possible):
+        raise found[-1]
+
+
 def _usual(settings: RunSettings, amount: str) -> dict[str, Any]:
     """The model's settings that suit so much data, without what would contradict the attention that was asked for."""
     feeds_itself = settings.model.get("attention") == "additive"

@@ -44,6 +44,7 @@ from pairloom.workflow.card import card, write_card_and_curve
 from pairloom.workflow.choices import asked_with
 from pairloom.workflow.engine import JUDGED, judge
 from pairloom.workflow.log import LOG, RunLog, read_log
+from pairloom.workflow.plan import check_plan, choose_device
 from pairloom.workflow.prepare import Data, Prepared, StopAskedError, open_data, prepare
 from pairloom.workflow.settings import RunSettings
 from pairloom.workflow.shortlist import WORTH_IT, add_shortlist
@@ -70,18 +71,28 @@ def run(
     """
     began, out = time.monotonic(), Path(out)
     with locked(out):
-        if fresh:
-            clear(out)
         try:
-            yield from _run(settings, out, fresh, stop, began)
+            data = open_data(settings, stop)
+            record = _record(settings, data)
+            check_plan(settings, choose_device(settings.device))
+            if fresh:  # only now: what cannot begin must not cost the model that is there
+                clear(out)
+            yield from _run(settings, data, record, out, fresh, stop, began)
         except StopAskedError:
             yield ev.Interrupted(NOTHING_LOST)
 
 
-def _run(settings: RunSettings, out: Path, fresh: bool, stop: Callable[[], bool], began: float) -> Iterator[ev.Event]:
+def _run(
+    settings: RunSettings,
+    data: Data,
+    record: dict[str, Any],
+    out: Path,
+    fresh: bool,
+    stop: Callable[[], bool],
+    began: float,
+) -> Iterator[ev.Event]:
     """The same, once nobody else can be in `out`. Raises StopAskedError where nothing is under way yet."""
-    data = open_data(settings, stop)
-    record, notes = _record(settings, data), list[str]()
+    notes: list[str] = []
     kept = newest_files(out / "checkpoints", notes.append)
     mend(out, kept, record, notes.append)
     before = recorded(out)

@@ -8,6 +8,7 @@ training.json: a run that goes on takes it from there and measures nothing, and 
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -136,17 +137,20 @@ def measure(
     The first updates of a process are slow, so this is rather too low than too high.
     """
     model = build_model(folder.model_copy(update={"model": plan.model})).to(device)
-    training = plan.training.model_copy(update={"minutes": None, "epochs": None, "steps": 10**9})
-    trainer = Trainer(model, Feed(*corpora, training, device), training, checkpoints=Path(), stop=_Timer(seconds))
+    trial: dict[str, Any] = {"minutes": None, "epochs": None, "steps": 10**9, "save_seconds": 1e9}
+    training = plan.training.model_copy(update=trial)
     speed = 0.0
-    try:
-        for event in trainer.events():
-            if isinstance(event, Step):
-                speed = event.tokens_per_second  # the latest: the machine is warm by then
-    except _TimeIsUpError:
-        return speed or trainer.speed
-    except PairloomError:
-        return 0.0  # the run itself will say what is wrong
+    with tempfile.TemporaryDirectory() as nowhere:  # should a checkpoint be saved all the same, it is nobody's
+        feed, timer = Feed(*corpora, training, device), _Timer(seconds)
+        trainer = Trainer(model, feed, training, checkpoints=Path(nowhere), stop=timer)
+        try:
+            for event in trainer.events():
+                if isinstance(event, Step):
+                    speed = event.tokens_per_second  # the latest: the machine is warm by then
+        except _TimeIsUpError:
+            return speed or trainer.speed
+        except PairloomError:
+            return 0.0  # the run itself will say what is wrong
     return speed
 
 
