@@ -55,7 +55,7 @@ def test_a_trial_leaves_nothing_behind(sentences: Path, tmp_path: Path, monkeypa
     (tmp_path / "work" / "step-1").mkdir(parents=True)
     (tmp_path / "work" / "step-1" / "mine.txt").write_text("mine")
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr(sizing, "SECONDS", 0.3)
+    monkeypatch.setattr("pairloom.learning.trainer.REPORT_EVERY", 1)  # when it may be saved
     found = prepared(sentences, tmp_path / "out", size="small", training={"save_seconds": 0})
     assert found.sizing is not None
     assert [str(path) for path in sorted(Path().rglob("*"))] == ["step-1", "step-1/mine.txt"]
