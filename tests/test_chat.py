@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 import pairloom
 from pairloom.decoding.conversation import Conversation
 from pairloom.errors import UsageError
-from pairloom.text.turns import TURN, as_source, reads_turns
+from pairloom.text.tokenizer import Tokenizer
+from pairloom.text.turns import BETWEEN, TURN, as_source, reads_turns
 from pairloom.workflow.model import Model
 
 
@@ -201,6 +203,40 @@ def test_a_long_conversation_forgets_its_beginning(talker: Model) -> None:
     assert 1 < len(talker.folder.source.encode(source)) <= side.max_tokens
     assert source.count(TURN) < 19
     assert as_source([f"a {TURN} b"], talker.folder.source, 100) == "a b"  # the mark is ours, not the user's
+
+
+def test_the_earliest_lines_are_left_out_until_the_rest_fits(talker: Model) -> None:
+    tokenizer, dice = talker.folder.source, random.Random(1)
+    for _ in range(200):
+        lines = ["".join(dice.choices("abc ", k=dice.randint(0, 12))) for _ in range(dice.randint(1, 9))]
+        most, turns = dice.randint(1, 60), dice.choice([None, 1, 3, 20])
+        count = len(lines) if turns is None else turns
+        said = [" ".join(line.split()) for line in lines[-count:]]
+        while len(said) > 1 and len(tokenizer.encode(BETWEEN.join(said))) > most:
+            said.pop(0)
+        assert as_source(lines, tokenizer, most, turns) == BETWEEN.join(said)
+
+
+def test_what_was_said_before_is_read_as_often_whatever_is_asked(
+    talker: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairloom.server.own import Question
+    from pairloom.server.shelf import Served
+
+    before, texts = ["abcdefgh" * 10] * 100, ["abc"] * 30
+    side = talker.folder.settings.source
+    wanted = as_source([*before, "abc"], talker.folder.source, side.max_tokens)
+    read = 0
+    encode = type(talker.folder.source).encode
+
+    def counting(self: Tokenizer, text: str) -> list[int]:
+        nonlocal read
+        read += len(text)
+        return encode(self, text)
+
+    monkeypatch.setattr(Tokenizer, "encode", counting)
+    assert Question(before=before, texts=texts).read_all(Served("talker", talker), texts) == [wanted] * 30
+    assert read < 10 * sum(map(len, before))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")

@@ -110,6 +110,16 @@ def test_several_draws_of_one_seed(server: Live, talker: Model) -> None:
     assert [one["message"]["content"] for one in choices] == [one.text for one in output.candidates]
 
 
+def test_several_replies_are_searched_for_no_less_widely(tiny_model_dir: Path) -> None:
+    from pairloom.server.openai import Completion, _several
+
+    (served,) = shelf_of(tiny_model_dir).models.values()
+    usual = served.model.settings().beam
+    asked = Completion.model_validate({"model": served.name, "messages": lines("abc"), "n": 2})
+    assert usual > 2
+    assert _several(served, asked, 2)["beam"] == usual
+
+
 @pytest.mark.parametrize("more", [{"top_p": 1}, {"seed": 3}, {"n": 1}, {"stream_options": None}])
 def test_defaults_ask_for_no_draws(server: Live, tiny_model_dir: Path, more: dict[str, Any]) -> None:
     answer = server.http.post(URL, json={"model": "tiny", "messages": lines("abc"), **more})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from live import Live, live, shelf_of
+from pairloom.server import segments
 from pairloom.server.markup import HTML, XML, Dialect, Marked
 from pairloom.server.segments import cut
 
@@ -111,12 +114,41 @@ def test_in_xml_no_element_is_special_by_its_name(document: str, texts: list[str
 
 @pytest.mark.parametrize("dialect", [HTML, XML])
 def test_a_hostile_document_takes_no_longer_than_another(dialect: Dialect) -> None:
-    import time
-
     began = time.monotonic()
     for bad in ("<!--", "<a '", "<", "<b <b ", "<script>", "<!["):
         Marked(bad * 5000, dialect)
+    for bad in ("<a" + "x" * 20_000, "<a " + "b" * 20_000, "<a" + " b='c'" * 4000 + " '"):
+        Marked(bad, dialect)
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("text", [" " * 20_000, "a" + "\t" * 20_000 + "b", "A. " * 7000, "z.B. " * 4000, "1." * 10_000])
+def test_a_hostile_text_is_cut_in_no_time(text: str) -> None:
+    began = time.monotonic()
+    cut(text, lambda piece: True)
+    assert time.monotonic() - began < 1
+
+
+@given(st.text(alphabet=" \t\n\r\x1c\u2028aB.", max_size=30))
+def test_lines_are_parted_by_all_white_space_around_their_end(text: str) -> None:
+    slow = re.compile(r"(\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*)")
+    assert segments._lines(text) == slow.split(text)
+
+
+@given(st.text(alphabet="aB.13 (Dr", max_size=200))
+def test_an_abbreviation_is_found_wherever_it_stands(text: str) -> None:
+    assume(not re.search(r"[^\s(]{60}", text))
+    for end in range(0, len(text), 7):
+        whole = segments._ABBREVIATION.search(text[:end]) is not None
+        assert segments._abbreviates(text, 0, end) == whole
+
+
+def test_a_page_of_sentences_is_one_text(tiny_model_dir: Path) -> None:
+    with live(shelf_of(tiny_model_dir), limits={"texts": 2}) as server:
+        asked = {"q": "Abc da. " * 40, "source": "de", "target": "en"}
+        answer = server.http.post("/translate", json=asked)
+        assert answer.status_code == 200, answer.text
+        assert server.http.post("/translate", json={**asked, "q": ["a", "b", "c"]}).status_code == 413
 
 
 def test_html_keeps_its_tags(server: Live) -> None:

@@ -27,7 +27,8 @@ class Dialect:
 
 def _dialect(first: str, raw: str = "", silent: str = "", void: str = "") -> Dialect:
     """`first`: a pattern for the letter that a name begins with."""
-    rest = r"""[^\s/>]*)[^>"']*(?:(?:"[^"]*"|'[^']*')[^>"']*)*>"""
+    # `*+` gives nothing back: what does not end is found out in one pass, however long it is.
+    rest = r"""[^\s/>]*+)[^>"']*+(?:(?:"[^"]*"|'[^']*')[^>"']*+)*+>"""
     begins, tag = re.compile(f"</?{first}"), re.compile(f"</?({first}{rest}")
     return Dialect(begins, tag, frozenset(raw.split()), frozenset(silent.split()), frozenset(void.split()))
 

@@ -184,8 +184,10 @@ def _several(served: Served, completion: Completion, count: int) -> dict[str, An
     asked = completion.asked
     if count == 1:
         return asked
-    samples = asked.get("sample", served.model.settings().sample)
-    return {**asked, "nbest": count} if samples else {**asked, "nbest": count, "beam": max(count, asked.get("beam", 1))}
+    usual = served.model.settings()
+    if asked.get("sample", usual.sample):
+        return {**asked, "nbest": count}
+    return {**asked, "nbest": count, "beam": max(count, asked.get("beam", usual.beam))}  # no narrower than for one
 
 
 def usage_of(read: int, written: int) -> dict[str, int]:

@@ -17,7 +17,7 @@ from pairloom.server.sending import NO_STORE, Json, event
 from pairloom.server.service import Service
 from pairloom.server.settings import MOST_TEXTS
 from pairloom.server.shelf import Served
-from pairloom.text.turns import as_source
+from pairloom.text.turns import as_source, latest, reads_turns
 
 router = APIRouter(tags=["pairloom"])
 
@@ -54,10 +54,20 @@ class Spoken(Search):
 
     def read(self, served: Served, text: str) -> str:
         """The source that the model reads for a text."""
+        return self.read_all(served, [text])[0]
+
+    def read_all(self, served: Served, texts: Sequence[str]) -> list[str]:
+        """The same for several."""
         if not self.before:
-            return text
-        folder = served.model.folder
-        return as_source([*self.before, text], folder.source, folder.settings.source.max_tokens)
+            return list(texts)
+        tokenizer, most = served.model.folder.source, served.model.folder.settings.source.max_tokens
+        if not reads_turns(tokenizer):
+            return [as_source([text], tokenizer, most, 1) for text in texts]
+        turns = len(self.before) + 1
+        before = latest([*self.before, ""], tokenizer, most, turns)[
+            :-1
+        ]  # what no text leaves room for is left out once
+        return [as_source([*before, text], tokenizer, most, turns) for text in texts]
 
 
 class Question(Spoken):
@@ -75,7 +85,7 @@ async def generate(question: Question, request: Request) -> Response:
     service = service_of(request)
     served = service.shelf.find(question.model)
     service.check([*question.before, *question.texts])
-    texts = [question.read(served, text) for text in question.texts]
+    texts = question.read_all(served, question.texts)
     if question.stream:
         return await _streamed(service, served, question, texts, request)
     settings = service.decoding(served, **question.asked)

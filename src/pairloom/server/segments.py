@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-LINE_BREAKS = re.compile(r"(\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*)")
+_SPACE = re.compile(r"\s+")
+_BREAK = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _END = re.compile(
     r"""(?: (?<=[.!?…]) | (?<=[.!?…]["'”’»)\]]) ) \s+ (?= ["'“‘«(\[¿¡]? [^\W_a-z] ) | (?<=[。！？]) \s*""", re.VERBOSE
 )
@@ -22,6 +23,9 @@ _ABBREVIATION = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """A full stop after one of these ends no sentence, most of the time."""
+_LONGEST = 64
+"""Characters before a full stop in which one is looked for: a search in all of a line would be made at each of its full
+stops again."""
 
 
 class Cut(NamedTuple):
@@ -58,19 +62,31 @@ def cut(text: str, fits: Callable[[str], bool], *, sentences: bool = True) -> Cu
 
 
 def _lines(text: str) -> list[str]:
-    """The lines and the breaks between them."""
-    return LINE_BREAKS.split(text)
+    """The lines and the breaks between them: white space with a line's end in it."""
+    found, begin = [], 0
+    for space in _SPACE.finditer(text):
+        if _BREAK.search(space.group()):
+            found += [text[begin : space.start()], space.group()]
+            begin = space.end()
+    return [*found, text[begin:]]
 
 
 def _sentences(line: str) -> list[tuple[str, str]]:
     """(sentence, the white space after it), not cut after `Dr.`, `z. B.` or `3.`"""
     found, begin = [], 0
     for match in _END.finditer(line):
-        if match.start() == begin or match.end() == len(line) or _ABBREVIATION.search(line[begin : match.start()]):
+        if match.start() == begin or match.end() == len(line) or _abbreviates(line, begin, match.start()):
             continue
         found.append((line[begin : match.start()], match.group()))
         begin = match.end()
     return [*found, (line[begin:], "")]
+
+
+def _abbreviates(line: str, begin: int, end: int) -> bool:
+    """Whether what stands in `line` from `begin` to `end` ends with an abbreviation."""
+    if end - begin <= _LONGEST:
+        return _ABBREVIATION.search(line[begin:end]) is not None
+    return _ABBREVIATION.search("\0" + line[end - _LONGEST : end]) is not None  # \0: there no word begins
 
 
 def _fitting(piece: str, fits: Callable[[str], bool]) -> list[tuple[str, str]]:

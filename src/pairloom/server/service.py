@@ -133,8 +133,10 @@ class Service:
         prefix: str = "",
         seeded: bool = False,
     ) -> list[Output]:
-        """One output for each text, in order. `seeded`: the client has named the seed, and gets the draws of it."""
-        self.check(texts)
+        """One output for each text, in order. `seeded`: the client has named the seed, and gets the draws of it.
+
+        The texts may be pieces of what the client has sent, which is to be checked before.
+        """
         if not texts:
             return []
         alone = settings.sample and seeded  # its draws depend on the place in the input: nobody else's texts in there

@@ -8,6 +8,7 @@ has never seen the mark would only be confused by what came before, and reads th
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from pairloom.text.tokenizer import Tokenizer
@@ -26,8 +27,16 @@ def as_source(lines: Sequence[str], tokenizer: Tokenizer, most: int, turns: int 
 
     Without `turns`, all where the tokenizer reads turns, otherwise the last one alone.
     """
+    return BETWEEN.join(latest(lines, tokenizer, most, turns))
+
+
+def latest(lines: Sequence[str], tokenizer: Tokenizer, most: int, turns: int | None = None) -> list[str]:
+    """The lines of `as_source`, the last one always among them."""
     count = turns if turns is not None else len(lines) if reads_turns(tokenizer) else 1
     said = [" ".join(line.replace(TURN, " ").split()) for line in lines[-max(1, count) :]]
-    while len(said) > 1 and len(tokenizer.encode(BETWEEN.join(said))) > most:
-        said.pop(0)
-    return BETWEEN.join(said)
+
+    def fits(begin: int) -> bool:
+        return len(tokenizer.encode(BETWEEN.join(said[begin:]))) <= most
+
+    # Fewer lines are fewer tokens, so the first that fits is found by halving: a few readings, however many lines.
+    return said[bisect_left(range(len(said) - 1), True, key=fits) :]
