@@ -159,7 +159,7 @@ def test_openai(close_later: Close, server: Live, model: Model) -> None:
     assert reply.usage.prompt_tokens == 4
     assert reply.usage.completion_tokens == len(output.candidates[0].tokens) + 1
     several = client.chat.completions.create(model="tiny", messages=messages, n=3)
-    (outputs,) = model.outputs(["abc"], nbest=3, beam=3)
+    (outputs,) = model.outputs(["abc"], nbest=3)  # as widely as for one: the model's own beam
     assert [choice.message.content for choice in several.choices] == [one.text for one in outputs.candidates]
     short = client.chat.completions.create(model="tiny", messages=messages, max_completion_tokens=2)
     assert short.choices[0].finish_reason == "length"

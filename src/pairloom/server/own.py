@@ -64,9 +64,7 @@ class Spoken(Search):
         if not reads_turns(tokenizer):
             return [as_source([text], tokenizer, most, 1) for text in texts]
         turns = len(self.before) + 1
-        before = latest([*self.before, ""], tokenizer, most, turns)[
-            :-1
-        ]  # what no text leaves room for is left out once
+        *before, _ = latest([*self.before, ""], tokenizer, most, turns)  # what no text leaves room for goes out once
         return [as_source([*before, text], tokenizer, most, turns) for text in texts]
 
 
