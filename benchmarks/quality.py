@@ -85,6 +85,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
     **{name: paper(name) for name in PAPERS},
     **{language: pronunciation(language) for language in ("fre", "gre", "hin", "hun", "ice", "kor")},
     "cmudict": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 30),
+    "cmudict-20": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 20),
     "german-high": inflection("german", "high", 10),
     "german-medium": inflection("german", "medium", 5),
     "turkish-high": inflection("turkish", "high", 10),

@@ -85,6 +85,7 @@ WORKS: dict[str, Work] = {
         "wer",
         "on other splits: Transformer 30.2, Phonetisaurus 33.9",
     ),
+    "cmudict-20": Work("English pronunciation (CMUdict, WikiPron-modelling split), {minutes}", "wer", ""),
     "german-high": _inflection("German", "high"),
     "german-medium": _inflection("German", "medium"),
     "turkish-high": _inflection("Turkish", "high"),
