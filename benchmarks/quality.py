@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from family import FAMILY, UPDATES
 from origin import PAIRLOOM, commit, machine, pairloom, today
 from samples import QUESTIONS, UTTERANCES
 
@@ -47,6 +48,12 @@ PAPERS = {"sutskever-2014": 20, "bahdanau-2015": 20, "luong-2015": 20, "vaswani-
 def paper(name: str) -> dict[str, Any]:
     """Multi30k German → English with the small recipe of a paper."""
     words = ["--recipe", f"{name}-small", "--minutes", str(PAPERS[name])]
+    return {"train": [*MULTI30K, *words], "test": MULTI30K_TEST, "options": []}
+
+
+def member(options: str) -> dict[str, Any]:
+    """Multi30k German → English with one of the family, for so many updates."""
+    words = [*options.split(), "--steps", str(UPDATES)]
     return {"train": [*MULTI30K, *words], "test": MULTI30K_TEST, "options": []}
 
 
@@ -83,6 +90,7 @@ MEASUREMENTS: dict[str, dict[str, Any]] = {
         "options": [],
     },
     **{name: paper(name) for name in PAPERS},
+    **{name: member(options) for name, (options, _) in FAMILY.items()},
     **{language: pronunciation(language) for language in ("fre", "gre", "hin", "hun", "ice", "kor")},
     "cmudict": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 30),
     "cmudict-20": task("pronounce", *(f"g2p_cmudict_split/{part}.tsv" for part in ("train", "dev", "test")), 20),
@@ -195,7 +203,7 @@ def _folder(one: Wanted, seed: int | None) -> str:
 
 
 def _budget(words: list[str]) -> list[str]:
-    place = words.index("--minutes")
+    place = words.index("--minutes" if "--minutes" in words else "--steps")
     return words[place : place + 2]
 
 

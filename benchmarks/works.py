@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from family import FAMILY, UPDATES
+
 
 class Work(NamedTuple):
     """One row of the table."""
@@ -38,6 +40,10 @@ def _pronunciation(language: str) -> Work:
 def _paper(name: str) -> Work:
     what = f"Multi30k German → English, test_2016, the small recipe of {name}, {{minutes}}"
     return Work(what, "bleu", "none known at this size; the paper has another corpus")
+
+
+def _member(what: str) -> Work:
+    return Work(f"Multi30k German → English, test_2016, {UPDATES} updates, {what}", "bleu", "")
 
 
 _RULES = json.loads((Path(__file__).parent / "results" / "rules.json").read_text("utf-8"))["exact"]
@@ -77,6 +83,7 @@ WORKS: dict[str, Work] = {
     "bahdanau-2015": _paper("Bahdanau et al. 2015"),
     "luong-2015": _paper("Luong et al. 2015"),
     "vaswani-2017": _paper("Vaswani et al. 2017"),
+    **{name: _member(what) for name, (_, what) in FAMILY.items()},
     "kor": _pronunciation("kor"),
     "gre": _pronunciation("gre"),
     **{language: _pronunciation(language) for language in ("fre", "hin", "hun", "ice")},

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from pairloom.models import SETTINGS as TYPES
 from pairloom.models.kinds import MODELS
 from pairloom.models.protocol import BOS, EOS, PAD, Model, join, select, trim
-from pairloom.models.recurrent import reorder, reversal
+from pairloom.models.recurrent import call_cells, make_cells, reorder, reversal
 from pairloom.models.rnn import RNNModel
+from pairloom.models.settings import Cell
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("attention", {}),
@@ -186,3 +187,18 @@ def test_settings_out_of_bounds_are_refused(wrong: dict[str, Any], said: str) ->
 
 def test_every_kind_of_model_has_its_settings() -> None:
     assert {kind: model.settings_type for kind, model in MODELS.items()} == TYPES
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_cells_that_a_processor_cannot_compute_in_bfloat16(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pairloom.models.recurrent.has_bfloat16_lstm", lambda: False)
+    torch.manual_seed(1)
+    cells, inputs = make_cells(cell, 8, 8, layers=2), torch.randn(3, 5, 8)
+    hidden = torch.randn(2, 3, 8)
+    states = (hidden, torch.randn(2, 3, 8)) if cell == "lstm" else (hidden,)
+    wanted = call_cells(cells, inputs, *states)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = call_cells(cells, inputs.bfloat16(), *(one.bfloat16() for one in states))[0]
+        assert torch.is_autocast_enabled("cpu")
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, wanted, atol=0.02, rtol=0.02)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pairloom.engine.graph import MICROSOFT, Given, Graph, Value
-from pairloom.engine.products import quantise
+from pairloom.engine.products import quantise, zero
 from pairloom.engine.wire import Array
 from pairloom.models.settings import Cell
 
@@ -70,7 +70,8 @@ def run_sequence(
     direction = "bidirectional" if directions == 2 else "forward"
     into, again, biases = (graph.array(f"{name}.{part}") for part in ("into", "again", "biases"))
     if cell == "lstm" and f"{name}.into_scale" in graph.arrays:
-        zeros = np.zeros(graph.arrays[f"{name}.into_scale"].shape, np.int8)
+        nought = zero(graph.arrays[f"{name}.into"]) or np.int8(0)
+        zeros = np.full(graph.arrays[f"{name}.into_scale"].shape, nought)
         scales = [graph.array(f"{name}.{part}_scale") for part in ("into", "again")]
         outputs, last, memory = graph.ops(
             "DynamicQuantizeLSTM",

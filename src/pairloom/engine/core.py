@@ -17,6 +17,7 @@ from pairloom.decoding.settings import DecodingSettings
 from pairloom.engine.build import FOLDS, MODELS, build, build_rest
 from pairloom.engine.graph import Graph
 from pairloom.engine.layout import FIRST, Layout
+from pairloom.engine.overflow import safe
 from pairloom.engine.products import Precision, add_blocks
 from pairloom.engine.protocol import Form
 from pairloom.engine.quantising import quantised
@@ -49,7 +50,8 @@ class Engine:
         threads: int = 1,
         likely: Mapping[str, Array] | None = None,  # a shortlist; see `text.likely.Likely`
     ) -> None:
-        self.kind, self.settings, self.arrays = kind, settings, dict(arrays)
+        self.kind, self.settings = kind, settings
+        self.arrays = safe(arrays) if precision == "int8" else dict(arrays)
         self.precision, self.threads = precision, threads
         self.layout = Layout(size)
         self._graphs: dict[Form, Graphs] = {}

@@ -11,7 +11,7 @@ a scale of its own. Of a few rows that is a fourth of its time: they are given t
 Tables of which single rows are looked up lie as 16-bit floats in int8.
 
 The arrays of a product called "a": `a.weight` [K, M] and `a.bias` [M] in float32; `a.quantised` [K, M] int8, `a.scale`
-[M] and `a.bias` in int8.
+[M] and `a.bias` in int8. Where the processor needs it (`overflow.py`), `a.quantised` is uint8, with 128 for zero.
 """
 
 from __future__ import annotations
@@ -42,6 +42,16 @@ def quantise(weight: Array) -> tuple[Array, Array]:
     return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
 
 
+def unsigned(weight: Array) -> Array:
+    """A quantised array as uint8: -128..127 as 0..255."""
+    return weight if weight.dtype == np.uint8 else weight.view(np.uint8) ^ np.uint8(0x80)
+
+
+def zero(weight: Array) -> np.generic | str:
+    """The zero point of a quantised array: 128 of uint8; none ("") of int8, where it is 0."""
+    return np.uint8(128) if weight.dtype == np.uint8 else ""
+
+
 def lookup(graph: Graph, name: str, places: Value) -> Value:
     """The rows of a table; one of 16-bit floats is widened."""
     rows = graph.gather(graph.table(name), places)
@@ -61,7 +71,8 @@ def product(graph: Graph, x: Value, name: str, *, flat: bool = True, rows: Rows 
     if rows == "few" and len(arrays[f"{name}.scale"]) >= WIDE:
         weight, scale = graph.array(f"{name}.quantised"), graph.array(f"{name}.scale")
         added = arrays[f"{name}.bias"] / arrays[f"{name}.scale"] if bias else ""
-        y = graph.op("DynamicQuantizeMatMul", x, weight, np.float32(1), "", added, domain=MICROSOFT)
+        nought = zero(arrays[f"{name}.quantised"])
+        y = graph.op("DynamicQuantizeMatMul", x, weight, np.float32(1), nought, added, domain=MICROSOFT)
         return graph.mul(y, scale)
     given = graph.array(f"{name}.bias") if bias else ""
     if rows == "one" and f"{name}.blocks" in arrays:
@@ -79,7 +90,8 @@ def product(graph: Graph, x: Value, name: str, *, flat: bool = True, rows: Rows 
             accuracy_level=4,
         )
     weight, scale = graph.array(f"{name}.quantised"), graph.array(f"{name}.scale")
-    return graph.op("DynamicQuantizeMatMul", x, weight, scale, "", given, domain=MICROSOFT)
+    nought = zero(arrays[f"{name}.quantised"])
+    return graph.op("DynamicQuantizeMatMul", x, weight, scale, nought, given, domain=MICROSOFT)
 
 
 def add_blocks(arrays: MutableMapping[str, Array], name: str) -> None:
@@ -90,6 +102,6 @@ def add_blocks(arrays: MutableMapping[str, Array], name: str) -> None:
     inner, outer = weight.shape
     size = next((size for size in BLOCKS if inner % size == 0), None)
     if size is not None:
-        shifted = weight.T.reshape(outer, inner // size, size).view(np.uint8) ^ 0x80  # from -128..127 to 0..255
-        arrays[f"{name}.blocks"] = np.ascontiguousarray(shifted)
+        blocks = unsigned(weight).T.reshape(outer, inner // size, size)
+        arrays[f"{name}.blocks"] = np.ascontiguousarray(blocks)
         arrays[f"{name}.block_scales"] = np.repeat(arrays[f"{name}.scale"], inner // size)

@@ -19,7 +19,7 @@ import numpy as np
 
 from pairloom.engine.graph import MICROSOFT, Graph, Value
 from pairloom.engine.layout import FIRST, Layout, Listed
-from pairloom.engine.products import product
+from pairloom.engine.products import product, zero
 from pairloom.engine.protocol import Form, Memory
 from pairloom.engine.wire import Array
 
@@ -35,9 +35,9 @@ SMALLEST = 256
 def declare(graph: Graph) -> None:
     """The inputs that every graph of a search needs; `BIAS` is given to the first only, which remembers it."""
     graph.input(WORDS, "int64", ("listed",))
-    quantised = "output.quantised" in graph.arrays
-    graph.input(WEIGHT, "int8" if quantised else "float32", ("listed", "columns"))
-    if quantised:
+    quantised = graph.arrays.get("output.quantised")
+    graph.input(WEIGHT, "float32" if quantised is None else quantised.dtype.name, ("listed", "columns"))
+    if quantised is not None:
         graph.input(SCALE, "float32", ("listed",))
 
 
@@ -53,7 +53,8 @@ def logits(graph: Graph, form: Form, memory: Memory, hidden: Value) -> Value:
     g, once, bias = graph, graph.outside, memory["listed"]
     weight = once.transpose(WEIGHT, 1, 0)
     if "output.quantised" in g.arrays:
-        y = g.op("DynamicQuantizeMatMul", hidden, weight, SCALE, domain=MICROSOFT)
+        nought = zero(g.arrays["output.quantised"])
+        y = g.op("DynamicQuantizeMatMul", hidden, weight, SCALE, nought, domain=MICROSOFT)
     else:
         y = g.op("MatMul", hidden, weight)
     if form.single or form.width == 1:

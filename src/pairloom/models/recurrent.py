@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,14 +49,37 @@ def make_cells(cell: Cell, inputs: int, hidden: int, layers: int = 1, dropout: f
     return CELLS[cell](inputs, hidden, num_layers=layers, batch_first=True, dropout=between)
 
 
+@cache
+def has_bfloat16_lstm() -> bool:
+    """Whether this processor has a kernel for an LSTM in bfloat16: oneDNN's takes AVX-512, and torch has no other."""
+    try:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            nn.LSTM(8, 8)(torch.zeros(1, 1, 8))
+    except RuntimeError:
+        return False
+    return True
+
+
+def call_cells(cells: nn.Module, inputs: Tensor, *states: Tensor) -> tuple[Tensor, Any]:
+    """inputs [B, T, E] and the states [L, B, H] → as torch has it, in one fused call over all T.
+
+    What a processor cannot compute in bfloat16 it computes in float32; all around it stays as it was asked for.
+    """
+    state = (states if len(states) > 1 else states[0]) if states else None
+    if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or has_bfloat16_lstm():
+        return cast(tuple[Tensor, Any], cells(inputs, state))
+    with torch.autocast("cpu", enabled=False):
+        return call_cells(cells, inputs.float(), *(one.float() for one in states))
+
+
 def run_cells(cells: nn.RNNBase, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
     """inputs [B, T, E] from `state` on → outputs of the top layer [B, T, H] and the state after the last step; one
     fused call over all T."""
     hidden = state.hidden.transpose(0, 1).contiguous()
     if isinstance(state, LSTMState):
-        outputs, (after, cell) = cells(inputs, (hidden, state.cell.transpose(0, 1).contiguous()))
+        outputs, (after, cell) = call_cells(cells, inputs, hidden, state.cell.transpose(0, 1).contiguous())
         return outputs, LSTMState(hidden=after.transpose(0, 1), cell=cell.transpose(0, 1))
-    outputs, after = cells(inputs, hidden)
+    outputs, after = call_cells(cells, inputs, hidden)
     return outputs, RecurrentState(hidden=after.transpose(0, 1))
 
 
@@ -101,9 +126,9 @@ class RecurrentEncoder(nn.Module):
         for number, ahead in enumerate(self.forwards):
             if number:
                 values = self.dropout(values)
-            outputs = [ahead(values)[0]]
+            outputs = [call_cells(ahead, values)[0]]
             if self.backwards:
-                read_back, _ = self.backwards[number](reorder(values, mirror))
+                read_back, _ = call_cells(self.backwards[number], reorder(values, mirror))
                 outputs.append(reorder(read_back, mirror))
             values = torch.cat(outputs, dim=2)
         return values, self._last(values, mask)
