@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pairloom.models import SETTINGS as TYPES
 from pairloom.models.kinds import MODELS
 from pairloom.models.protocol import BOS, EOS, PAD, Model, join, select, trim
-from pairloom.models.recurrent import call_cells, make_cells, reorder, reversal
+from pairloom.models.recurrent import call_cells, has_bfloat16_lstm, make_cells, reorder, reversal
 from pairloom.models.rnn import RNNModel
 from pairloom.models.settings import Cell
 
@@ -202,3 +202,11 @@ def test_cells_that_a_processor_cannot_compute_in_bfloat16(cell: Cell, monkeypat
         assert torch.is_autocast_enabled("cpu")
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, wanted, atol=0.02, rtol=0.02)
+
+
+def test_looking_at_the_processor_draws_no_numbers() -> None:
+    torch.manual_seed(1)
+    wanted = torch.rand(3)
+    torch.manual_seed(1)
+    has_bfloat16_lstm.__wrapped__()
+    assert torch.equal(torch.rand(3), wanted)
