@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from pairloom.server.app import create_app
-from pairloom.server.queue import Job
+from pairloom.server.queue import Dropped, Job
 from pairloom.server.run import DrainingServer, server_for
 from pairloom.server.service import Service
 from pairloom.server.settings import server_settings
@@ -94,7 +94,7 @@ def hold(server: Live, started: threading.Event) -> threading.Event:
 
     served = server.service.shelf.find(None)
     call = Call(served, wait, lambda place, answer: None)
-    assert server.service.queue.offer([Job(object(), call, 1, 1, time.monotonic() + 60, threading.Event(), alone=True)])
+    assert server.service.queue.offer([Job(object(), call, 1, 1, time.monotonic() + 60, Dropped(), alone=True)])
     assert started.wait(10)
     return gate
 

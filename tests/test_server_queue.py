@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from live import hold, live, shelf_of, until
-from pairloom.server.queue import Job, Pace, WorkQueue
+from pairloom.server.queue import Dropped, Job, Pace, WorkQueue
 from pairloom.server.shelf import Shelf
 from pairloom.workflow.model import Model
 
@@ -41,7 +41,7 @@ def test_clients_share_a_batch(shelf: Shelf) -> None:
 
 def test_a_batch_is_what_the_model_answers_at_the_same_time() -> None:
     queue = WorkQueue(1000, 10.0, Pace(2))
-    end, gone = time.monotonic() + 60, threading.Event()
+    end, gone = time.monotonic() + 60, Dropped()
     lengths = [5, 90, 6, 91, 4, 92]
     assert queue.offer([Job("model", length, length, length, end, gone, most=3) for length in lengths])
     batches = [sorted(job.length for job in queue.take(32, print)) for _ in range(2)]
@@ -52,7 +52,7 @@ def test_a_batch_is_what_the_model_answers_at_the_same_time() -> None:
 def test_what_would_wait_for_too_long_is_refused_by_the_pace_of_the_workers() -> None:
     pace = Pace(workers=2)
     queue = WorkQueue(1000, 1.0, pace)
-    end, gone = time.monotonic() + 60, threading.Event()
+    end, gone = time.monotonic() + 60, Dropped()
 
     def offer(cost: int) -> bool:
         return queue.offer([Job("model", None, cost, cost, end, gone)])
@@ -142,7 +142,7 @@ def test_what_an_output_begins_with_is_work_too(shelf: Shelf) -> None:
 
 
 def test_clients_that_go_one_after_another_end_no_worker() -> None:
-    queue, gone = WorkQueue(10**6, 10.0, Pace(1)), threading.Event()
+    queue, gone = WorkQueue(10**6, 10.0, Pace(1)), Dropped()
     left = 3000
 
     def abandoned(_: Job) -> None:
@@ -153,7 +153,7 @@ def test_clients_that_go_one_after_another_end_no_worker() -> None:
         else:
             queue.close()
 
-    gone.set()
+    gone.gone = True
     queue.offer([Job("model", None, 1, 1, time.monotonic() + 60, gone)])
     assert queue.take(32, abandoned) == []
     assert left == 0

@@ -132,29 +132,44 @@ class Generator:
         return DecodingSettings(**{**known, **{name: value for name, value in asked.items() if value is not None}})
 
     def generate(
-        self, texts: Iterable[str], settings: DecodingSettings, prefix: str = "", first: int = 0
+        self,
+        texts: Iterable[str],
+        settings: DecodingSettings,
+        prefix: str = "",
+        first: int = 0,
+        read: Iterable[list[int]] | None = None,
     ) -> Iterator[Output]:
         """One output for each text, in order; lazily, a window of `WINDOW` batches at a time.
 
         `prefix` is what every output begins with; `first` is the place of the first text in a longer input, so that
-        sampling draws the same for a text wherever that input is cut.
+        sampling draws the same for a text wherever that input is cut. `read`: what `read` gives for the texts, where
+        that is known already.
         """
-        texts = iter(texts)
+        texts, known = iter(texts), None if read is None else iter(read)
         forced = self.folder.target.encode(self._normal(prefix)) if prefix else []
         while window := list(islice(texts, WINDOW * settings.batch)):
-            yield from self._window(window, settings, forced, first)
+            ids = self.read(window) if known is None else list(islice(known, len(window)))
+            yield from self._window(window, ids, settings, forced, first)
             first += len(window)
 
-    def _window(self, texts: list[str], settings: DecodingSettings, prefix: list[int], first: int) -> list[Output]:
+    def read(self, texts: Sequence[str]) -> list[list[int]]:
+        """The source tokens of each text, however many, without `</s>`."""
+        normal = [self._normal(text) for text in texts]
+        # For one text, the threads that encode many at a time cost more than they bring.
+        return [self.folder.source.encode(normal[0])] if len(normal) == 1 else self.folder.source.encode_all(normal)
+
+    def _window(
+        self, texts: list[str], ids: list[list[int]], settings: DecodingSettings, prefix: list[int], first: int
+    ) -> list[Output]:
         filled = [place for place, text in enumerate(texts) if text.strip()]
-        encoded = self.folder.source.encode_all([self._normal(texts[place]) for place in filled])
+        encoded = [ids[place] for place in filled]
         most = self.folder.settings.source.max_tokens
         sources = [ids[:most] for ids in encoded]
         found = self._search(sources, settings, prefix, [first + place for place in filled])
         outputs = [Output(text) for text in texts]
-        for place, ids, hypotheses in zip(filled, encoded, found, strict=True):
+        for place, whole, hypotheses in zip(filled, encoded, found, strict=True):
             candidates = [self.candidate(hypothesis) for hypothesis in hypotheses]
-            outputs[place] = Output(texts[place], candidates, cut=max(0, len(ids) - most))
+            outputs[place] = Output(texts[place], candidates, cut=max(0, len(whole) - most))
         return outputs
 
     def _search(

@@ -17,6 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class Dropped:
+    """Whether nobody waits for the jobs of a request any more: set in the event loop, read by workers."""
+
+    __slots__ = ("gone",)
+
+    def __init__(self) -> None:
+        self.gone = False
+
+
 @dataclass(eq=False)
 class Job:
     """One piece of work on its way to a worker."""
@@ -26,7 +35,7 @@ class Job:
     length: int  # tokens of the source
     cost: int  # length times the hypotheses kept: what it counts in the queue
     deadline: float  # of `time.monotonic`
-    dropped: threading.Event  # set: nobody waits for it any more; shared by the jobs of a request
+    dropped: Dropped  # shared by the jobs of a request
     most: int = 2**31  # texts in a batch with this one: what its model answers at the same time
     alone: bool = False  # never in a batch with others
     ordered: bool = False  # only with the next ones of its key, in order: draws depend on the place in the input
@@ -133,7 +142,7 @@ class WorkQueue:
         now = time.monotonic()
         gone = []
         for key, jobs in list(self._waiting.items()):
-            late = [job for job in jobs if job.dropped.is_set() or job.deadline <= now]
+            late = [job for job in jobs if job.dropped.gone or job.deadline <= now]
             if late:
                 gone += late
                 lost = set(map(id, late))

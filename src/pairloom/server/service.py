@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -20,12 +19,15 @@ from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.server.meters import Meters
 from pairloom.server.problems import ProblemError, bad, too_large
-from pairloom.server.queue import Job, Pace, WorkQueue
+from pairloom.server.queue import Dropped, Job, Pace, WorkQueue
 from pairloom.server.settings import ServerSettings
 from pairloom.server.shelf import Served, Shelf
 from pairloom.server.workers import Answer, Call, Text, Workers
 
 T = TypeVar("T")
+
+MOST_DECODINGS = 1_000
+"""Ways of asking that are remembered, so that they are not checked again for every request."""
 
 
 class Service:
@@ -39,6 +41,7 @@ class Service:
         self.in_flight = 0  # requests that have begun and have not been answered
         self.characters = 0  # translated through DeepL's interface, which tells its clients
         self._workers: Workers | None = None
+        self._decodings: dict[tuple[str, tuple[tuple[str, Any], ...]], DecodingSettings] = {}
         meters.watch("pairloom_requests_in_flight", "Requests under way", lambda: self.in_flight)
         meters.watch("pairloom_queue_tokens", "Tokens that wait", lambda: self.queue.load.tokens)
         meters.watch("pairloom_queue_jobs", "Texts and calls that wait", lambda: self.queue.load.jobs)
@@ -83,6 +86,14 @@ class Service:
 
     def decoding(self, served: Served, **asked: Any) -> DecodingSettings:
         """The settings asked for, within the limits of the server. Raises ProblemError 400."""
+        key = (served.name, tuple(asked.items()))
+        if key not in self._decodings:
+            if len(self._decodings) >= MOST_DECODINGS:
+                self._decodings.clear()
+            self._decodings[key] = self._checked(served, asked)
+        return self._decodings[key]
+
+    def _checked(self, served: Served, asked: dict[str, Any]) -> DecodingSettings:
         limits = self.settings.limits
         try:
             settings = served.model.settings(**asked)
@@ -142,22 +153,22 @@ class Service:
         alone = settings.sample and seeded  # its draws depend on the place in the input: nobody else's texts in there
         key = (served.name, settings, prefix, object() if alone else None)
         answers = Answers(len(texts))
-        dropped, until = threading.Event(), deadline_of(request)
+        dropped, until = Dropped(), deadline_of(request)
         width = max(settings.beam, settings.nbest)
         forced = served.written(prefix, self.settings.limits.length) if prefix else []
         most = served.model.engines.together(settings, [forced] if forced else None)
         jobs = [
             Job(
                 key,
-                Text(served, text, settings, prefix, place, seeded, answers.give),
-                length,
+                Text(served, text, ids, settings, prefix, place, seeded, answers.give),
+                length := served.length(ids),
                 (length + len(forced)) * width,
                 until,
                 dropped,
                 most=most,
                 ordered=alone,
             )
-            for place, (text, length) in enumerate(zip(texts, served.lengths(texts), strict=True))
+            for place, (text, ids) in enumerate(zip(texts, served.model.read(texts), strict=True))
         ]
         self._take_in(jobs)
         return await self._wait(request, jobs[0], answers.future)
@@ -188,7 +199,7 @@ class Service:
             settings = settings.model_copy(update={"seed": secrets.randbits(31)})
 
         def hand_on(piece: str) -> None:
-            if job.dropped.is_set():
+            if job.dropped.gone:
                 raise gone()
             if job.deadline <= time.monotonic():  # said here, too: the loop may hear of the worker before its own timer
                 raise late()
@@ -224,10 +235,10 @@ class Service:
         target: str = "",
     ) -> Job:
         self.check([text])
-        length = served.lengths([text])[0]
+        length = served.length(served.model.read([text])[0])
         cost = length * width + len(served.written(target, self.settings.limits.length))
         content = Call(served, function, answers.give)
-        return Job(object(), content, length, cost, deadline_of(request), threading.Event(), alone=True)
+        return Job(object(), content, length, cost, deadline_of(request), Dropped(), alone=True)
 
     def _take_in(self, jobs: Sequence[Job]) -> None:
         """Into the queue, all or none. Raises ProblemError: 413 for what never fits, 503 for what does not fit now."""
@@ -253,7 +264,7 @@ class Service:
                 return answers.result()
             raise gone() if leaving.done() else late()
         finally:
-            job.dropped.set()
+            job.dropped.gone = True
             answers.cancel()
             leaving.cancel()
 

@@ -40,12 +40,9 @@ class Served:
         # A character is at most four bytes, each at most a token: short texts need no counting.
         return len(text) <= side.max_tokens // 4 or len(self.model.folder.source.encode(text)) <= side.max_tokens
 
-    def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Source tokens of each text, its end counted, as far as the model reads."""
-        most, source = self.model.folder.settings.source.max_tokens, self.model.folder.source
-        # For one text, the threads that encode many at a time cost more than they bring.
-        encoded = [source.encode(texts[0])] if len(texts) == 1 else source.encode_all(list(texts))
-        return [min(len(ids), most) + 1 for ids in encoded]
+    def length(self, ids: Sequence[int]) -> int:
+        """Source tokens of a text, its end counted, as far as the model reads."""
+        return min(len(ids), self.model.folder.settings.source.max_tokens) + 1
 
     def written(self, text: str, most: int) -> list[int]:
         """Tokens of a text that an output begins with, or that is read as one. Raises ProblemError 400 for too many."""

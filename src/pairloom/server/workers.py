@@ -33,6 +33,7 @@ class Text:
 
     served: Served
     text: str
+    ids: list[int]  # as the model reads it
     settings: DecodingSettings
     prefix: str
     place: int  # in its request, from 0
@@ -109,7 +110,8 @@ class Workers:
         if first.settings.sample and not first.seeded:  # draws of many clients: each batch from fresh randomness
             settings["seed"] = secrets.randbits(31)
         sources = [one.text for one in texts]
-        found = list(first.served.model.outputs(sources, first.prefix, first.place, **settings))
+        read = [one.ids for one in texts]
+        found = list(first.served.model.outputs(sources, first.prefix, first.place, read, **settings))
         if [output.source for output in found] != sources:
             raise RuntimeError("the model's outputs are not those of the sources")
         return found

@@ -53,9 +53,20 @@ class Model:
         """The best output for each text, in order; a blank text gives "". Settings: see `DecodingSettings`."""
         return [output.text for output in self.outputs(texts, **settings)]
 
-    def outputs(self, texts: Iterable[str], prefix: str = "", first: int = 0, **settings: Any) -> Iterator[Output]:
-        """The outputs with tokens, scores and n-best candidates, lazily. `first`: see `Generator.generate`."""
-        return self._generator.generate(texts, self._settings(settings), prefix, first)
+    def outputs(
+        self,
+        texts: Iterable[str],
+        prefix: str = "",
+        first: int = 0,
+        read: Iterable[list[int]] | None = None,
+        **settings: Any,
+    ) -> Iterator[Output]:
+        """The outputs with tokens, scores and n-best candidates, lazily. `first`, `read`: see `Generator.generate`."""
+        return self._generator.generate(texts, self._settings(settings), prefix, first, read)
+
+    def read(self, texts: Sequence[str]) -> list[list[int]]:
+        """The source tokens of each text, however many, without `</s>`."""
+        return self._generator.read(texts)
 
     def answering(self, prefix: str = "", **settings: Any) -> Answering:
         """Which engine answers with these settings, in what precision, and why not a faster one."""
