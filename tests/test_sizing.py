@@ -174,3 +174,12 @@ def test_the_usual_feeding_gives_way_to_an_attention_that_feeds_itself() -> None
     assert planned(attention="additive") == {**planned(), "attention": "additive", "input_feeding": False}
     with pytest.raises(UsageError, match="attention=additive already feeds its context into the cell"):
         planned(attention="additive", input_feeding=True)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_bfloat16_that_is_no_gain_is_said(
+    fast: bool, sentences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairloom.workflow.prepare.has_fast_bfloat16", lambda device: fast)
+    found = prepared(sentences, tmp_path, minutes=None, steps=1, precision="bfloat16")
+    assert any("bfloat16 is slower here" in line for line in found.lines) is not fast

@@ -23,7 +23,7 @@ from pairloom.text.pairs import HeldOut, Pair, PairSource, PairsSettings, open_p
 from pairloom.text.tokenizer import Tokenizer, train_tokenizer
 from pairloom.text.units import UnitChoice, choose_units
 from pairloom.version import __version__
-from pairloom.workflow.plan import Plan, choose_device, make_plan
+from pairloom.workflow.plan import Plan, choose_device, has_fast_bfloat16, make_plan
 from pairloom.workflow.settings import RunSettings
 from pairloom.workflow.sizing import Sizing, fit, recorded
 from pairloom.workflow.start import fit_vectors
@@ -144,6 +144,8 @@ def prepare(settings: RunSettings, data: Data, out: Path, *, begun: bool = False
         write_json(out / "config.json", folder.model_dump(by_alias=True))
     leak = _leak(sample, development_pairs) if data.dev else 0
     lines = _lines(data, held_out, choice, folder, train, development, plan, leak)
+    if plan.training.precision == "bfloat16" and not has_fast_bfloat16(device):
+        lines = (*lines, "warning: bfloat16 is slower here than float32, which `--precision auto` would choose")
     if sizing is not None:
         lines = (*lines, *sizing.lines(plan))
     if settings.origin:
