@@ -6,7 +6,6 @@ import random
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from pairloom.decoding.loop import generate
@@ -17,6 +16,7 @@ from pairloom.engine.graph import Graph
 from pairloom.engine.layout import Layout
 from pairloom.engine.products import WIDE, Precision, Rows, product, quantise
 from pairloom.engine.quantising import quantised
+from pairloom.engine.session import open_session
 from pairloom.engine.shapes import SHAPES, differences, expected
 from pairloom.engine.wire import Array
 from pairloom.models.protocol import Model
@@ -140,10 +140,7 @@ def test_one_scale_for_a_few_rows_is_a_scale_for_each_channel() -> None:
     kinds: tuple[Rows, ...] = ("few", "many")
     for rows in kinds:
         graph.output(rows, product(graph, x, "a", rows=rows), "float32")
-    options = onnxruntime.SessionOptions()
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(arrays[name]) for name in graph.used]
-    options.add_external_initializers(list(graph.used), values)
-    session = onnxruntime.InferenceSession(graph.model(), options, providers=["CPUExecutionProvider"])
+    session = open_session(graph)
     few, many = session.run(["few", "many"], {"x": weights[:, :5].T @ weights[:, :32]})
     np.testing.assert_allclose(few, many, rtol=1e-4, atol=1e-3)
     assert (few[:, -1] == -np.inf).all()

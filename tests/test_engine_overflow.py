@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from pairloom.decoding.loop import generate
@@ -12,6 +11,7 @@ from pairloom.engine import overflow
 from pairloom.engine.cells import fold_sequence, quantise_sequence, run_sequence
 from pairloom.engine.graph import Graph, Value
 from pairloom.engine.products import WIDE, Rows, product, quantise
+from pairloom.engine.session import open_session
 from pairloom.engine.wire import Array
 from pairloom.models.protocol import Model
 from test_engine import engine_of, pair, sources
@@ -23,10 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def answer(graph: Graph, value: Value, **inputs: Array) -> Array:
     """What a graph of some arrays gives."""
     graph.output("y", value, "float32")
-    options = onnxruntime.SessionOptions()
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(graph.arrays[name])) for name in graph.used]
-    options.add_external_initializers(list(graph.used), values)
-    found: Array = onnxruntime.InferenceSession(graph.model(), options).run(None, inputs)[0]
+    found: Array = open_session(graph).run(None, inputs)[0]
     return found
 
 

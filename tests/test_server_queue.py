@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from live import hold, live, shelf_of, until
+from pairloom.server.meters import Meters
 from pairloom.server.queue import Dropped, Job, Pace, WorkQueue
 from pairloom.server.shelf import Shelf
+from pairloom.server.workers import Text, Workers
 from pairloom.workflow.model import Model
 
 
@@ -229,3 +232,28 @@ def test_one_text_that_fails_spoils_no_other(
         for thread in threads:
             thread.join()
         assert found == {"bad": 500, "abc": 200, "def": 200}
+
+
+def test_answers_of_a_batch_are_handed_on_a_few_at_a_time_and_in_order(shelf: Shelf) -> None:
+    """What the event loop does in one go keeps everybody else waiting."""
+    (served,) = shelf.models.values()
+    given: list[int] = []
+    steps: list[Callable[[], None]] = []
+    queue = WorkQueue(1000, 10.0, Pace(1))
+    workers = Workers(1, 64, queue, Meters(), steps.append)
+    settings = served.model.settings()
+    end, gone = time.monotonic() + 60, Dropped()
+    texts = [
+        Text(served, "abc", [5], settings, "", place, False, lambda place, answer: given.append(place))
+        for place in range(10)
+    ]
+    assert queue.offer([Job("model", text, 2, 2, end, gone) for text in texts])
+    until(lambda: bool(steps))
+    queue.close()
+    workers.join(10)
+    lengths = []
+    for step in steps:  # each posts the next
+        step()
+        lengths.append(len(given))
+    assert given == list(range(10))
+    assert lengths == [4, 8, 10]

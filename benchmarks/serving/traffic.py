@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from world import Answer, Connection, milliseconds, request
@@ -32,6 +34,7 @@ class Counts:
         self.refused: list[float] = []
         self.late: list[tuple[float, float]] = []  # when a late refusal's request was sent, and when it was there
         self.pauses: list[tuple[float, float]] = []  # when the clients themselves did not get on
+        self.stolen: list[tuple[float, float]] = []  # moments, and the seconds stolen until then
         self.wrong = 0
         self.failed = 0
 
@@ -50,6 +53,17 @@ class Counts:
             at = begin + len(expected[text]) if begin >= 0 else len(answer.body)
         self.wrong += at == len(answer.body) or answer.body.count(b'{"source":') != len(texts)
 
+    def _paused(self, since: float, until: float) -> float:
+        """Seconds between two moments in which the clients did not look for answers."""
+        return sum(max(0.0, min(until, end) - max(since, begin)) for begin, end in self.pauses)
+
+    def _taken(self, since: float, until: float) -> float:
+        """Seconds that the host took between two moments; it is noted a little later."""
+        before, after = (
+            max((taken for moment, taken in self.stolen if moment <= one), default=0.0) for one in (since, until + 0.01)
+        )
+        return after - before
+
     def summary(self) -> dict[str, Any]:
         """In milliseconds."""
         return {
@@ -58,22 +72,36 @@ class Counts:
             "refused": len(self.refused),
             "refused ms": milliseconds(self.refused),
             "refused over 50 ms": len(self.late),
-            "of them while the clients stood still": sum(
-                any(begin < until and since < end for begin, end in self.pauses) for since, until in self.late
+            "of them on time but for the clients' pauses": sum(
+                until - since - self._paused(since, until) <= LATE for since, until in self.late
+            ),
+            "of them on time but for those and the host's": sum(
+                until - since - self._paused(since, until) - self._taken(since, until) <= LATE
+                for since, until in self.late
             ),
             "wrong or exchanged": self.wrong,
             "connections that failed": self.failed,
         }
 
 
-async def watch_pauses(found: list[tuple[float, float]]) -> None:
-    """Notes when this process got no processor, or not the interpreter, for most of the time that a refusal may take:
-    what is late then need not be the server's doing, since both share the machine."""
+LOOK = 0.002  # seconds
+
+
+async def watch(counts: Counts) -> None:
+    """Notes when the clients' process was busy with other answers or got no processor, and when the host gave this
+    machine's processors to others: what an answer waits then is not the server's doing."""
     while True:
-        began = time.monotonic()
-        await asyncio.sleep(0.005)
-        if time.monotonic() - began > 0.6 * LATE:
-            found.append((began, time.monotonic()))
+        began, taken = time.monotonic(), stolen_seconds()
+        if not counts.stolen or taken > counts.stolen[-1][1]:
+            counts.stolen.append((began, taken))
+        await asyncio.sleep(LOOK)
+        if time.monotonic() - began > 2 * LOOK:
+            counts.pauses.append((began + LOOK, time.monotonic()))
+
+
+def stolen_seconds() -> float:
+    """Since the start, of all processors together: what the host gave to other machines although this one had work."""
+    return int(Path("/proc/stat").read_text("ascii").split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 async def closed(port: int, texts: list[str], expected: Expected, clients: int, size: int, seconds: float) -> Counts:
@@ -110,7 +138,7 @@ async def opened(
         except (OSError, EOFError):
             counts.failed += 1
 
-    watching = asyncio.create_task(watch_pauses(counts.pauses))
+    watching = asyncio.create_task(watch(counts))
     begin = due = time.monotonic()
     looked = 0.0
     while due < begin + seconds:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 from urllib.request import ProxyHandler, build_opener
 
+from pairloom.workflow.doctor import examine
+
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 LOCAL = build_opener(ProxyHandler({}))  # this machine is asked without any proxy
@@ -190,8 +192,10 @@ def milliseconds(values: Sequence[float]) -> dict[str, float]:
 def machine() -> dict[str, Any]:
     """What it was measured on and with."""
     packages = ("torch", "onnxruntime", "fastapi", "uvicorn", "starlette")
+    seen = examine()
     return {
         "processors": len(os.sched_getaffinity(0)),
+        "processor": f"{seen.processor}, {' '.join(seen.features)}",
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in packages},
         "date": time.strftime("%Y-%m-%d", time.gmtime()),

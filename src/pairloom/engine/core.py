@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import onnxruntime
 
 from pairloom.decoding.hypotheses import Hypothesis, Sentence, prepare
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.engine.build import FOLDS, MODELS, build, build_rest
-from pairloom.engine.graph import Graph
 from pairloom.engine.layout import FIRST, Layout
 from pairloom.engine.overflow import safe
 from pairloom.engine.products import Precision, add_blocks
 from pairloom.engine.protocol import Form
 from pairloom.engine.quantising import quantised
 from pairloom.engine.running import Graphs, run
+from pairloom.engine.session import open_session
 from pairloom.engine.shortlist import BIAS, Shortlist
 from pairloom.engine.stored import chosen_precision, load_arrays, load_shortlist
 from pairloom.engine.tracing import Steps, trace_beam, trace_greedy
@@ -187,11 +186,12 @@ class Engine:
         def rest() -> Any:
             with lock:
                 if not opened:
-                    opened.append(self._session(build_rest(self.arrays, model, layout, first).graph, form))
+                    graph = build_rest(self.arrays, model, layout, first).graph
+                    opened.append(open_session(graph, quickly=form.single))
                 return opened[0]
 
         return Graphs(
-            first=self._session(first.graph, form),
+            first=open_session(first.graph, quickly=form.single),
             rest=rest,
             tables={"table": self.arrays["table"]},
             embedding={"embedding": self.arrays["embedding"]},
@@ -202,16 +202,3 @@ class Engine:
             width=form.width,
             end=layout.end,
         )
-
-    def _session(self, graph: Graph, form: Form) -> Any:
-        """ONNX Runtime with one thread: the workers are the threads."""
-        options = onnxruntime.SessionOptions()
-        if form.single:  # opened in half the time, and as fast for a few rows: the first answer comes sooner
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        names = list(graph.used)
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(self.arrays[name])) for name in names]
-        options.add_external_initializers(names, values)
-        return onnxruntime.InferenceSession(graph.model(), options, providers=["CPUExecutionProvider"])

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
-import onnxruntime
 
 from pairloom.engine.graph import Graph
 from pairloom.engine.products import product, unsigned
+from pairloom.engine.session import open_session
 from pairloom.engine.wire import Array
 
 _INPUTS = 64
@@ -30,7 +30,9 @@ def overflows() -> bool:
         "a.scale": np.ones(16, np.float32),
         "a.bias": np.zeros(16, np.float32),
     }
-    y = _multiplied(arrays, np.ones((1, _INPUTS), np.float32))
+    graph = Graph(arrays)
+    graph.output("y", product(graph, graph.input("x", "float32", ("rows", "inputs")), "a"), "float32")
+    (y,) = open_session(graph, quickly=True).run(None, {"x": np.ones((1, _INPUTS), np.float32)})
     return bool(np.abs(y - 127 * _INPUTS).max() > _INPUTS)
 
 
@@ -39,16 +41,3 @@ def safe(arrays: Mapping[str, Array]) -> dict[str, Array]:
     if not overflows():
         return dict(arrays)
     return {name: unsigned(array) if array.dtype == np.int8 else array for name, array in arrays.items()}
-
-
-def _multiplied(arrays: Mapping[str, Array], x: Array) -> Array:
-    graph = Graph(arrays)
-    given = graph.input("x", "float32", ("rows", "inputs"))
-    graph.output("y", product(graph, given, "a"), "float32")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(arrays[name]) for name in graph.used]
-    options.add_external_initializers(list(graph.used), values)
-    session = onnxruntime.InferenceSession(graph.model(), options, providers=["CPUExecutionProvider"])
-    y: Array = session.run(None, {"x": x})[0]
-    return y

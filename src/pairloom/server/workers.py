@@ -8,6 +8,7 @@ import secrets
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ BEHIND = 5
 """How far behind the event loop the workers stand in line for a processor: who refuses, or hands on an answer, takes
 but a moment and should not wait for a batch. Farther behind (up to 19) is no better, and beside other programs on a
 busy machine they would hardly get their turn. (docs/LOG.md)"""
+
+AT_ONCE = 4
+"""Answers that are handed on before the event loop looks for new requests."""
 
 Answer = Any
 """An `Output`, the result of a call, or an exception."""
@@ -127,12 +131,17 @@ class Workers:
         meters.tokens.labels(name, "written").inc(written)
 
     def _deliver(self, batch: Sequence[Job], answers: Sequence[Answer]) -> None:
-        """All answers of a batch in one step of the event loop."""
+        """The answers of a batch, a few in each step of the event loop: writing out all of them takes it so long that
+        who is to be refused meanwhile would wait."""
+        left = deque(zip(batch, answers, strict=True))
 
         def give() -> None:
-            for job, answer in zip(batch, answers, strict=True):
+            for _ in range(min(AT_ONCE, len(left))):
+                job, answer = left.popleft()
                 place = job.content.place if isinstance(job.content, Text) else 0
                 job.content.give(place, answer)
+            if left:
+                self._post(give)
 
         with contextlib.suppress(RuntimeError):  # the event loop has ended before this batch: nobody waits for it
             self._post(give)
