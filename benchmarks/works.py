@@ -61,6 +61,9 @@ WORKS: dict[str, Work] = {
         "bleu",
         "a tutorial's LSTM with attention 28.3, its Transformer 36.5 (lower-cased)",
     ),
+    "multi30k-20-avx2": Work(
+        "Multi30k German → English, test_2016, {minutes} of a processor with AVX2 only, in float32", "bleu", ""
+    ),
     "multi30k-5": Work("Multi30k German → English, test_2016, {minutes}", "bleu", ""),
     "multi30k-10": Work("Multi30k German → English, test_2016, {minutes}", "bleu", ""),
     "multi30k-60": Work("Multi30k German → English, test_2016, {minutes}", "bleu", ""),

@@ -10,7 +10,7 @@ from pairloom.decoding.settings import DecodingSettings
 from pairloom.engine import overflow
 from pairloom.engine.cells import fold_sequence, quantise_sequence, run_sequence
 from pairloom.engine.graph import Graph, Value
-from pairloom.engine.products import WIDE, Rows, product, quantise
+from pairloom.engine.products import WIDE, Rows, add_blocks, product, quantise
 from pairloom.engine.session import open_session
 from pairloom.engine.wire import Array
 from pairloom.models.protocol import Model
@@ -33,10 +33,13 @@ def largest(inner: int, outer: int) -> dict[str, Array]:
     return {"a.quantised": weight, "a.scale": scale, "a.bias": np.ones(outer, np.float32)}
 
 
-@pytest.mark.parametrize(("rows", "kind"), [(1, "many"), (5, "few"), (33, "many")])
+@pytest.mark.parametrize(("rows", "kind"), [(1, "one"), (1, "many"), (5, "few"), (33, "many")])
 @pytest.mark.parametrize("outer", [16, WIDE])
 def test_the_largest_products(rows: int, kind: Rows, outer: int) -> None:
-    graph = Graph(overflow.safe(largest(128, outer)))
+    arrays = overflow.safe(largest(128, outer))
+    if kind == "one":
+        add_blocks(arrays, "a")
+    graph = Graph(arrays)
     y = product(graph, graph.input("x", "float32", ("rows", "inputs")), "a", rows=kind)
     found = answer(graph, y, x=np.ones((rows, 128), np.float32))
     np.testing.assert_allclose(found, np.full((rows, outer), 1 + 0.02 * 128), rtol=0.01)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from live import hold, live, shelf_of, until
+from pairloom.decoding.generator import Reading
 from pairloom.server.meters import Meters
 from pairloom.server.queue import Dropped, Job, Pace, WorkQueue
 from pairloom.server.shelf import Shelf
@@ -244,7 +245,7 @@ def test_answers_of_a_batch_are_handed_on_a_few_at_a_time_and_in_order(shelf: Sh
     settings = served.model.settings()
     end, gone = time.monotonic() + 60, Dropped()
     texts = [
-        Text(served, "abc", [5], settings, "", place, False, lambda place, answer: given.append(place))
+        Text(served, "abc", Reading([5]), settings, "", place, False, lambda place, answer: given.append(place))
         for place in range(10)
     ]
     assert queue.offer([Job("model", text, 2, 2, end, gone) for text in texts])

@@ -49,8 +49,8 @@ WITHOUT = """## The same on a processor with AVX2 only
 
 No AVX-512, no bfloat16, no VNNI, as in many laptops (an AMD EPYC, two cores), on 2026-11-29; a model that was trained
 there, of the same sizes. The model takes longer there, so what the server adds weighs less. This is newer than what is
-above: since then a text is cut into tokens once for each answer instead of twice, `/generate` passes FastAPI's layers
-by, and (the loads) the answers of a batch are handed on four at a time. Of runs of two to four minutes beside these ten
+above: since then `/generate` cuts a text into tokens once instead of twice and passes FastAPI's layers by, and (the
+loads) the answers of a batch are handed on four at a time. Of runs of two to four minutes beside these ten
 some had no late refusal and some two or three dozen; [LOG.md](LOG.md) tells what they waited for.
 """
 HOSTILE = "## What nobody should send\n"
@@ -84,19 +84,17 @@ def page() -> str:
     """docs/SERVING.md"""
     paths = sorted(RESULTS.glob("serving-*.json"))
     found = {path.stem.removeprefix("serving-"): json.loads(path.read_text("utf-8")) for path in paths}
-    parts = [HEAD, THROUGHPUT + throughput(throughputs(found)), LOAD + load(found["load"])]
+    parts = [HEAD]
     without = {name.removeprefix("avx2-"): one for name, one in found.items() if name.startswith("avx2-")}
-    if without:
-        parts.append(WITHOUT + throughput(throughputs(without)) + (load(without["load"]) if "load" in without else ""))
+    for these, first, second in ((found, THROUGHPUT, LOAD), (without, WITHOUT, "")):
+        if some := [these[name] for name in ("throughput-float32", "throughput-int8") if name in these]:
+            parts.append(first + throughput(some))
+        if "load" in these:
+            parts.append(second + load(these["load"]))
     for name, section in (("drain", drain), ("hostile", hostile), ("clients", clients)):
         if name in found:
             parts.append(section(found[name]))
     return "\n".join(parts)
-
-
-def throughputs(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The results of the throughput, one for each precision."""
-    return [found[name] for name in ("throughput-float32", "throughput-int8") if name in found]
 
 
 def table(head: list[str], rows: list[list[Any]]) -> str:
@@ -178,12 +176,15 @@ def load(one: dict[str, Any]) -> str:
     if late:
         stolen = one["taken by other machines on the same host, seconds"]
         resident += f"\nOther machines on the host took {stolen} s of this one's processors in those minutes.\n"
-        if (own := double.get("of them on time but for the clients' pauses")) is not None:
-            both = double["of them on time but for those and the host's"]
+        if (stood := double.get("of them while the clients stood still")) is not None:  # older results
             resident += (
-                f"\nClients and server share two processors. {own} of the {late} late refusals would have been on time "
-                "if the clients had looked at once: so long was their own process busy with other answers, or waiting "
-                f"for a processor. With what the host took, {both}.\n"
+                f"\n{stood or 'None'} of the late refusals overlap with a time in which the clients' own process did "
+                "not get on for 30 ms or more.\n"
+            )
+        if (own := double.get("of them perhaps there before the clients looked")) is not None:
+            resident += (
+                f"\nClients and server share two processors: of the {late} late refusals, {own} may have been there in "
+                "time, while the clients' own process was busy with other answers or waited for a processor.\n"
             )
     return how + table(head, rows) + table(["", "measured", "mark", ""], marks) + resident + made(one)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from world import Answer, Connection, milliseconds, request
@@ -34,7 +32,6 @@ class Counts:
         self.refused: list[float] = []
         self.late: list[tuple[float, float]] = []  # when a late refusal's request was sent, and when it was there
         self.pauses: list[tuple[float, float]] = []  # when the clients themselves did not get on
-        self.stolen: list[tuple[float, float]] = []  # moments, and the seconds stolen until then
         self.wrong = 0
         self.failed = 0
 
@@ -54,15 +51,9 @@ class Counts:
         self.wrong += at == len(answer.body) or answer.body.count(b'{"source":') != len(texts)
 
     def _paused(self, since: float, until: float) -> float:
-        """Seconds between two moments in which the clients did not look for answers."""
-        return sum(max(0.0, min(until, end) - max(since, begin)) for begin, end in self.pauses)
-
-    def _taken(self, since: float, until: float) -> float:
-        """Seconds that the host took between two moments; it is noted a little later."""
-        before, after = (
-            max((taken for moment, taken in self.stolen if moment <= one), default=0.0) for one in (since, until + 0.01)
-        )
-        return after - before
+        """Seconds for which an answer that was seen at `until` may have been there: those of a pause of the clients
+        that went on until then."""
+        return sum(until - max(since, begin) for begin, end in self.pauses if begin < until <= end + LOOK)
 
     def summary(self) -> dict[str, Any]:
         """In milliseconds."""
@@ -72,12 +63,8 @@ class Counts:
             "refused": len(self.refused),
             "refused ms": milliseconds(self.refused),
             "refused over 50 ms": len(self.late),
-            "of them on time but for the clients' pauses": sum(
+            "of them perhaps there before the clients looked": sum(
                 until - since - self._paused(since, until) <= LATE for since, until in self.late
-            ),
-            "of them on time but for those and the host's": sum(
-                until - since - self._paused(since, until) - self._taken(since, until) <= LATE
-                for since, until in self.late
             ),
             "wrong or exchanged": self.wrong,
             "connections that failed": self.failed,
@@ -88,20 +75,13 @@ LOOK = 0.002  # seconds
 
 
 async def watch(counts: Counts) -> None:
-    """Notes when the clients' process was busy with other answers or got no processor, and when the host gave this
-    machine's processors to others: what an answer waits then is not the server's doing."""
+    """Notes when the clients' process was busy with other answers or got no processor: what an answer waits then is not
+    the server's doing."""
     while True:
-        began, taken = time.monotonic(), stolen_seconds()
-        if not counts.stolen or taken > counts.stolen[-1][1]:
-            counts.stolen.append((began, taken))
+        began = time.monotonic()
         await asyncio.sleep(LOOK)
         if time.monotonic() - began > 2 * LOOK:
             counts.pauses.append((began + LOOK, time.monotonic()))
-
-
-def stolen_seconds() -> float:
-    """Since the start, of all processors together: what the host gave to other machines although this one had work."""
-    return int(Path("/proc/stat").read_text("ascii").split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 async def closed(port: int, texts: list[str], expected: Expected, clients: int, size: int, seconds: float) -> Counts:

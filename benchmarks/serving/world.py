@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 from urllib.request import ProxyHandler, build_opener
 
-from pairloom.workflow.doctor import examine
-
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 LOCAL = build_opener(ProxyHandler({}))  # this machine is asked without any proxy
@@ -191,6 +189,8 @@ def milliseconds(values: Sequence[float]) -> dict[str, float]:
 
 def machine() -> dict[str, Any]:
     """What it was measured on and with."""
+    from pairloom.workflow.doctor import examine  # imports torch, which clients do without
+
     packages = ("torch", "onnxruntime", "fastapi", "uvicorn", "starlette")
     seen = examine()
     return {

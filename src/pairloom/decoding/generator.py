@@ -70,6 +70,18 @@ class Output:
         return self.candidates[0].text if self.candidates else ""
 
 
+class Reading(NamedTuple):
+    """What the model reads of a text."""
+
+    ids: list[int]  # without `</s>`, cut where the model never read further
+    cut: int = 0  # tokens that are left out
+
+    @property
+    def length(self) -> int:
+        """Tokens, `</s>` counted."""
+        return len(self.ids) + 1
+
+
 class Ending(NamedTuple):
     """How an output ended that was given out in pieces."""
 
@@ -137,7 +149,7 @@ class Generator:
         settings: DecodingSettings,
         prefix: str = "",
         first: int = 0,
-        read: Iterable[list[int]] | None = None,
+        read: Iterable[Reading] | None = None,
     ) -> Iterator[Output]:
         """One output for each text, in order; lazily, a window of `WINDOW` batches at a time.
 
@@ -148,28 +160,28 @@ class Generator:
         texts, known = iter(texts), None if read is None else iter(read)
         forced = self.folder.target.encode(self._normal(prefix)) if prefix else []
         while window := list(islice(texts, WINDOW * settings.batch)):
-            ids = self.read(window) if known is None else list(islice(known, len(window)))
-            yield from self._window(window, ids, settings, forced, first)
+            readings = self.read(window) if known is None else list(islice(known, len(window)))
+            yield from self._window(window, readings, settings, forced, first)
             first += len(window)
 
-    def read(self, texts: Sequence[str]) -> list[list[int]]:
-        """The source tokens of each text, however many, without `</s>`."""
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """What the model reads of each text."""
+        source, most = self.folder.source, self.folder.settings.source.max_tokens
         normal = [self._normal(text) for text in texts]
         # For one text, the threads that encode many at a time cost more than they bring.
-        return [self.folder.source.encode(normal[0])] if len(normal) == 1 else self.folder.source.encode_all(normal)
+        encoded = [source.encode(normal[0])] if len(normal) == 1 else source.encode_all(normal)
+        return [Reading(ids[:most], max(0, len(ids) - most)) for ids in encoded]
 
     def _window(
-        self, texts: list[str], ids: list[list[int]], settings: DecodingSettings, prefix: list[int], first: int
+        self, texts: list[str], readings: list[Reading], settings: DecodingSettings, prefix: list[int], first: int
     ) -> list[Output]:
         filled = [place for place, text in enumerate(texts) if text.strip()]
-        encoded = [ids[place] for place in filled]
-        most = self.folder.settings.source.max_tokens
-        sources = [ids[:most] for ids in encoded]
+        sources = [readings[place].ids for place in filled]
         found = self._search(sources, settings, prefix, [first + place for place in filled])
         outputs = [Output(text) for text in texts]
-        for place, whole, hypotheses in zip(filled, encoded, found, strict=True):
+        for place, hypotheses in zip(filled, found, strict=True):
             candidates = [self.candidate(hypothesis) for hypothesis in hypotheses]
-            outputs[place] = Output(texts[place], candidates, cut=max(0, len(whole) - most))
+            outputs[place] = Output(texts[place], candidates, cut=readings[place].cut)
         return outputs
 
     def _search(
@@ -253,7 +265,7 @@ class Generator:
 
     def ids(self, text: str) -> list[int]:
         """A source as the model reads it: in its normal form, cut where it never read further, without `</s>`."""
-        return self.folder.source.encode(self._normal(text))[: self.folder.settings.source.max_tokens]
+        return self.read([text])[0].ids
 
     def _normal(self, text: str) -> str:
         form = self.folder.settings.normal_form

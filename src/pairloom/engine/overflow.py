@@ -2,8 +2,8 @@
 
 ONNX Runtime multiplies uint8 (the inputs) by int8 (the weights). AVX2 and AVX-512 have an instruction that adds two
 such products in 16 bits, and what does not fit is cut off: 2 x 255 x 127 is twice too large. (With VNNI they are added
-in 32 bits.) There the weights are shifted into uint8, whose products go another way, a little slower, and are exact; so
-a folder gives the same texts on every machine.
+in 32 bits.) There the weights are shifted into uint8, whose products go another way, a little slower, and are as exact
+as on other machines.
 """
 
 from __future__ import annotations

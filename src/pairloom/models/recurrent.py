@@ -51,7 +51,7 @@ def make_cells(cell: Cell, inputs: int, hidden: int, layers: int = 1, dropout: f
 
 @cache
 def has_bfloat16_lstm() -> bool:
-    """Whether this processor has a kernel for an LSTM in bfloat16: oneDNN's takes AVX-512, and torch has no other."""
+    """Whether torch computes an LSTM of float32 inputs in bfloat16 here: oneDNN's kernel for it takes AVX-512."""
     try:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), torch.random.fork_rng(devices=[]):
             nn.LSTM(8, 8)(torch.zeros(1, 1, 8))  # its first weights must not be drawn from a run's numbers
@@ -63,7 +63,8 @@ def has_bfloat16_lstm() -> bool:
 def call_cells(cells: nn.Module, inputs: Tensor, *states: Tensor) -> tuple[Tensor, Any]:
     """inputs [B, T, E] and the states [L, B, H] → as torch has it, in one fused call over all T.
 
-    What a processor cannot compute in bfloat16 it computes in float32; all around it stays as it was asked for.
+    Where a processor cannot compute an LSTM in bfloat16 (and other cells only slowly), they are computed in float32;
+    all around them stays as it was asked for.
     """
     state = (states if len(states) > 1 else states[0]) if states else None
     if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or has_bfloat16_lstm():

@@ -158,7 +158,7 @@ async def complete(completion: Completion, request: Request) -> Response:
         for place, one in enumerate(output.candidates)
     ]
     written = sum(len(one.tokens) + one.finished for one in output.candidates)
-    usage = usage_of(served.length(served.model.read([text])[0]), written)
+    usage = usage_of(served.model.read([text])[0].length, written)
     return Json({**_head(served, "chat.completion"), "choices": choices, "usage": usage})
 
 
@@ -207,7 +207,7 @@ async def _streamed(
     settings = service.streaming(served, **completion.asked)
     pieces = await service.stream(request, served, text, settings, seeded=completion.seed is not None)
     wants_usage = completion.stream_options is not None and completion.stream_options.include_usage
-    events = _chunks(served, pieces, read=served.length(served.model.read([text])[0]) if wants_usage else None)
+    events = _chunks(served, pieces, read=served.model.read([text])[0].length if wants_usage else None)
     return StreamingResponse(events, media_type="text/event-stream", headers=NO_STORE)
 
 

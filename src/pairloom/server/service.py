@@ -160,15 +160,15 @@ class Service:
         jobs = [
             Job(
                 key,
-                Text(served, text, ids, settings, prefix, place, seeded, answers.give),
-                length := served.length(ids),
-                (length + len(forced)) * width,
+                Text(served, text, reading, settings, prefix, place, seeded, answers.give),
+                reading.length,
+                (reading.length + len(forced)) * width,
                 until,
                 dropped,
                 most=most,
                 ordered=alone,
             )
-            for place, (text, ids) in enumerate(zip(texts, served.model.read(texts), strict=True))
+            for place, (text, reading) in enumerate(zip(texts, served.model.read(texts), strict=True))
         ]
         self._take_in(jobs)
         return await self._wait(request, jobs[0], answers.future)
@@ -235,7 +235,7 @@ class Service:
         target: str = "",
     ) -> Job:
         self.check([text])
-        length = served.length(served.model.read([text])[0])
+        length = served.model.read([text])[0].length
         cost = length * width + len(served.written(target, self.settings.limits.length))
         content = Call(served, function, answers.give)
         return Job(object(), content, length, cost, deadline_of(request), Dropped(), alone=True)

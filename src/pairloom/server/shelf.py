@@ -40,10 +40,6 @@ class Served:
         # A character is at most four bytes, each at most a token: short texts need no counting.
         return len(text) <= side.max_tokens // 4 or len(self.model.folder.source.encode(text)) <= side.max_tokens
 
-    def length(self, ids: Sequence[int]) -> int:
-        """Source tokens of a text, its end counted, as far as the model reads."""
-        return min(len(ids), self.model.folder.settings.source.max_tokens) + 1
-
     def written(self, text: str, most: int) -> list[int]:
         """Tokens of a text that an output begins with, or that is read as one. Raises ProblemError 400 for too many."""
         tokens = self.model.folder.target.encode(text)

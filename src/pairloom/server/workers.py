@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pairloom.decoding.generator import Output
+from pairloom.decoding.generator import Output, Reading
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.server.meters import Meters
 from pairloom.server.queue import Job, WorkQueue
@@ -37,7 +37,7 @@ class Text:
 
     served: Served
     text: str
-    ids: list[int]  # as the model reads it
+    reading: Reading
     settings: DecodingSettings
     prefix: str
     place: int  # in its request, from 0
@@ -114,7 +114,7 @@ class Workers:
         if first.settings.sample and not first.seeded:  # draws of many clients: each batch from fresh randomness
             settings["seed"] = secrets.randbits(31)
         sources = [one.text for one in texts]
-        read = [one.ids for one in texts]
+        read = [one.reading for one in texts]
         found = list(first.served.model.outputs(sources, first.prefix, first.place, read, **settings))
         if [output.source for output in found] != sources:
             raise RuntimeError("the model's outputs are not those of the sources")

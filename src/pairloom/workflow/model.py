@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from pairloom.decoding.choice import Answering, Engines, choose_engines
-from pairloom.decoding.generator import PLAIN, Generator, Output, Pieces
+from pairloom.decoding.generator import PLAIN, Generator, Output, Pieces, Reading
 from pairloom.decoding.settings import DecodingSettings
 from pairloom.errors import UsageError
 from pairloom.folder import Folder, explain, read_folder
@@ -58,14 +58,14 @@ class Model:
         texts: Iterable[str],
         prefix: str = "",
         first: int = 0,
-        read: Iterable[list[int]] | None = None,
+        read: Iterable[Reading] | None = None,
         **settings: Any,
     ) -> Iterator[Output]:
         """The outputs with tokens, scores and n-best candidates, lazily. `first`, `read`: see `Generator.generate`."""
         return self._generator.generate(texts, self._settings(settings), prefix, first, read)
 
-    def read(self, texts: Sequence[str]) -> list[list[int]]:
-        """The source tokens of each text, however many, without `</s>`."""
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """What the model reads of each text."""
         return self._generator.read(texts)
 
     def answering(self, prefix: str = "", **settings: Any) -> Answering:

@@ -144,7 +144,7 @@ def prepare(settings: RunSettings, data: Data, out: Path, *, begun: bool = False
         write_json(out / "config.json", folder.model_dump(by_alias=True))
     leak = _leak(sample, development_pairs) if data.dev else 0
     lines = _lines(data, held_out, choice, folder, train, development, plan, leak)
-    if plan.training.precision == "bfloat16" and not has_fast_bfloat16(device):
+    if plan.training.precision == "bfloat16" and device.type == "cpu" and not has_fast_bfloat16(device):
         lines = (*lines, "warning: bfloat16 is slower here than float32, which `--precision auto` would choose")
     if sizing is not None:
         lines = (*lines, *sizing.lines(plan))
