@@ -232,7 +232,8 @@ def test_the_schedule_rises_and_ends_at_zero() -> None:
     assert max(rates) == rates[9]
     assert rates[-1] == 0.0
     assert learning_rate(0.1, 1, 0, 0.0) == 0.1
-    assert learning_rate(0.1, 10, 300, 0.1) == pytest.approx(0.09)  # a short budget has a short warm-up
+    assert learning_rate(0.1, 10, 300, 0.25) == pytest.approx(0.075)  # a short budget has a short warm-up
+    assert learning_rate(0.1, 10, 300, 0.1) == pytest.approx(0.036)  # but not so short that it does harm
 
 
 def test_the_inverse_square_root_is_the_paper_s_equation_3() -> None:

@@ -22,13 +22,13 @@ def inverse_square_root(peak: float, step: int, warmup: int) -> float:
 
 
 def learning_rate(peak: float, step: int, warmup: int, progress: float) -> float:
-    """Linear warm-up over the first `warmup` steps (at most the first tenth of the budget), and a linear decay to zero
-    over the whole budget.
+    """Linear warm-up over the first `warmup` steps (at most the first quarter of the budget), and a linear decay to
+    zero over the whole budget. With a tenth, a short run of LSTMs was hurt for good in its first updates (docs/LOG.md).
 
     `progress` is the share of the budget spent, in time as well as in steps, so that a run of five minutes ends with
     its learning rate at zero just as a run of an hour does (Howard & Ruder 2018, section 3.2; Defazio et al. 2023).
     """
-    rising = min(1.0, max(step / warmup, 10 * progress)) if warmup else 1.0
+    rising = min(1.0, max(step / warmup, 4 * progress)) if warmup else 1.0
     return peak * rising * max(0.0, 1.0 - progress)
 
 
