@@ -29,15 +29,19 @@ HEAD = """# Results
 
 Made by `python benchmarks/report.py` from the files in `benchmarks/results/`; `benchmarks/README.md` tells how to
 make those again. Intervals are 95%, by bootstrap over lines. Two cores of a shared server processor (AMD Zen 4, AVX-512
-with bf16), no GPU; one seed each, so a difference within an interval is none. Minutes in titles are those of the
-budget, preparation of the data included; with few pairs a run ends before, after its passes, and its section says when.
+with bf16), no GPU; where a section says "avx2" and no more, a processor without AVX-512, which learns in float32 and
+takes two to three times as long. One seed each, so a difference within an interval is none. Minutes in titles are those
+of the budget, preparation of the data included; with few pairs a run ends before, after its passes, and its section
+says when.
 
 What is dated before 2026-11-28 was judged with a beam that could be cut short (decision
 [0023](decisions/0023-a-search-is-not-cut-short.md)): where a model is sure of each letter, a figure may be too low.
 Models with attention dated before 2026-11-28, and on that day those of commits before d366cc0 (sentences) and 14833a9
 (few words), were trained with a learning rate of 2e-3: their commands need `--set training.learning_rate=2e-3` today,
-but for `--task inflect`, `summarize` and `chat`, which have it. Where minutes are of one core's time, the run was made
-by `benchmarks/quality.py --processor-time`, which counts them in that way.
+but for `--task inflect`, `summarize` and `chat`, which have it. Runs of fewer than 3,000 updates of commits before
+9b8a08a warmed up over a tenth of their updates at most; since then it is a quarter, by which short runs gain. Where
+minutes are of one core's time, the run was made by `benchmarks/quality.py --processor-time`, which counts them in that
+way.
 
 Published figures: SIGMORPHON 2020 task 1 (Gorman et al. 2020), CoNLL-SIGMORPHON 2018 task 1 (Cotterell et al. 2018; its
 rules made again by `benchmarks/rules.py`), LIUM-CVC (Caglayan et al. 2017, arXiv 1707.04481), Norvig's own page on his
