@@ -1,6 +1,6 @@
 """Every model, cell and attention on the same data with the same number of updates: name → options, what it is.
 
-500 updates are a fourth of what the defaults make in 20 minutes of one core: not a mark, but a comparison that does not
+500 updates are what the defaults make in three to eight minutes of one core: not a mark, but a comparison that does not
 depend on how fast each of them is.
 """
 
