@@ -183,7 +183,8 @@ def test_a_seed_repeats_a_conversation_and_without_one_replies_differ(talker: Mo
 def test_a_model_that_draws_can_be_told_to_search(talker: Model) -> None:
     """`sample=False` is enough: the temperature in its generation.json is then of no use, and no contradiction."""
     assert talker.folder.generation["temperature"] != 1
-    assert talker.generate(["abc"], sample=False) == talker.generate(["abc"], beam=1)
+    usual = talker.settings(sample=False).beam
+    assert talker.generate(["abc"], sample=False) == talker.generate(["abc"], beam=usual)
     with pytest.raises(UsageError, match="temperature=2"):
         talker.settings(sample=False, temperature=2.0)
 
