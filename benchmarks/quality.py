@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from family import FAMILY, UPDATES
+from family import FAMILY
 from origin import PAIRLOOM, commit, machine, pairloom, today
 from samples import QUESTIONS, UTTERANCES
 
@@ -52,9 +52,9 @@ def paper(name: str) -> dict[str, Any]:
 
 
 def member(options: str) -> dict[str, Any]:
-    """Multi30k German → English with one of the family, for so many updates."""
-    words = [*options.split(), "--steps", str(UPDATES)]
-    return {"train": [*MULTI30K, *words], "test": MULTI30K_TEST, "options": []}
+    """Greek pronunciation with one of the family."""
+    found = pronunciation("gre")
+    return {**found, "train": [*found["train"], *options.split()]}
 
 
 def inflection(language: str, amount: str, minutes: int) -> dict[str, Any]:

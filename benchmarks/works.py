@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from family import FAMILY, UPDATES
+from family import FAMILY
 
 
 class Work(NamedTuple):
@@ -43,7 +43,8 @@ def _paper(name: str) -> Work:
 
 
 def _member(what: str) -> Work:
-    return Work(f"Multi30k German → English, test_2016, {UPDATES} updates, {what}", "bleu", "")
+    name, published = _SHARED_TASK["gre"]
+    return Work(f"{name} pronunciation, {what}, {{minutes}}", "wer", f"the shared task's LSTM {published}")
 
 
 _RULES = json.loads((Path(__file__).parent / "results" / "rules.json").read_text("utf-8"))["exact"]
