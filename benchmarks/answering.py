@@ -41,6 +41,16 @@ OTHER_WEIGHTS = ("pairloom attention", "pairloom hybrid")
 """Systems that are not the Transformer, whose weights all others have."""
 
 
+_ENGINES = (("onnx", "int8"), ("onnx", "float32"), ("torch", "float32"))
+WAYS: dict[str, Sequence[Sequence[str]]] = {
+    "attention": (*_ENGINES, ("onnx", "int8", "shortlist")),
+    "Transformer": _ENGINES,
+    "hybrid": (("onnx", "int8"),),
+}
+"""What each model answers with: engine, precision, and what else. The hybrid is one row, to see what its other decoder
+costs; the shortlist is the option `--shortlist`, with the lists that training made."""
+
+
 class Work(NamedTuple):
     """One way of asking."""
 
@@ -121,18 +131,10 @@ def systems(given: argparse.Namespace, lines: Path, scratch: Path) -> list[Syste
     for kind, folder in (("attention", given.attention), ("Transformer", given.transformer), ("hybrid", given.hybrid)):
         if folder is None:
             continue
-        for engine, precision in (("onnx", "int8"), ("onnx", "float32"), ("torch", "float32")):
-            command = [
-                sys.executable,
-                "with_pairloom.py",
-                str(folder.resolve()),
-                str(lines),
-                engine,
-                precision,
-                threads,
-            ]
-            if kind != "hybrid" or precision == "int8":  # one row, to see what the other decoder costs
-                found.append(System(f"pairloom {kind}, {engine} {precision}", command, given.threads))
+        for engine, precision, *more in WAYS[kind]:
+            command = [sys.executable, "with_pairloom.py", str(folder.resolve()), str(lines), engine, precision]
+            name = ", ".join((f"pairloom {kind}, {engine} {precision}", *more))
+            found.append(System(name, [*command, threads, *more], given.threads))
     python = str(peers.python_of("huggingface", given.peers.resolve(), given.torch))
     model = str(given.transformer.resolve())
     for precision in ("int8", "float32"):
@@ -247,6 +249,7 @@ def main() -> None:
     for name in ("data", "attention", "transformer", "peers"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--hybrid", type=Path, help="a hybrid of the same data, if its cost is wanted, too")
+    parser.add_argument("--result", default="answering", help="its name in results/, such as answering-avx2")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
@@ -255,7 +258,7 @@ def main() -> None:
     given = parser.parse_args()
     test = given.data.resolve() / "multi30k" / "test_2016_flickr.de"
     references = test.with_suffix(".en").read_text("utf-8").splitlines()
-    place = HERE / "results" / "answering.json"
+    place = HERE / "results" / f"{given.result}.json"
     with tempfile.TemporaryDirectory() as scratch:
         every = systems(given, test, Path(scratch))
         found = judged(every, references) if given.stage == "quality" else timed(every, given, len(references))

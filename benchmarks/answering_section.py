@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from works import provenance_line
+from works import processor_words, provenance_line
 
 
 def _rival(found: dict[str, Any]) -> str:
@@ -23,7 +23,7 @@ def answering_section(found: dict[str, Any]) -> str:
     works, judged = list(found["works"]), "systems" in found
     systems: dict[str, Any] = found["systems"] if judged else dict.fromkeys(next(iter(found["works"].values())))
     lines = [
-        "## Answering: pairloom beside CTranslate2 and Hugging Face transformers",
+        f"## Answering: pairloom beside CTranslate2 and Hugging Face transformers{processor_words(found)}",
         "",
         "    python benchmarks/answering.py speed --data DATA --attention RUNS/A --transformer RUNS/T "
         f"{'--hybrid RUNS/H ' if any('hybrid' in name for name in systems) else ''}--peers PEERS "

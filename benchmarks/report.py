@@ -164,10 +164,12 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     parts.append(minutes_section(found))
     sections = {
         "answering": answering_section,
+        "answering-avx2": answering_section,
         "pronouncing": pronouncing_section,
         "first": first_section,
         "shortlist": shortlist_section,
         "training": training_section,
+        "training-avx2": training_section,
         "limits": limits_section,
         "vectors": vectors_section,
     }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from works import provenance_line
+from works import processor_words, provenance_line
 
 SIZES = re.compile(r" \([^)]*\)")
 """What a table on the front has no room for."""
@@ -16,7 +16,7 @@ def training_section(found: dict[str, Any]) -> str:
     """From results/training.json."""
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     lines = [
-        "## Speed of training beside other toolkits",
+        f"## Speed of training beside other toolkits{processor_words(found)}",
         "",
         "`python benchmarks/training.py`: the same tokens, sizes and number of sentences in a batch, each system in a "
         "process of its own, in turn, round after round; medians of the rounds. The ratio is ours to theirs, also a "

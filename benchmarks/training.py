@@ -332,6 +332,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, required=True, help="environments of the peers, made if need be")
     parser.add_argument("--runs", type=Path, required=True, help="a folder for corpora")
     parser.add_argument("--systems", type=int, default=9, help="of each work so many only, ours first")
+    parser.add_argument("--result", default="training", help="its name in results/, such as training-avx2")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each process, after it has warmed up")
     parser.add_argument("--threads", type=int, default=2)
@@ -357,12 +358,12 @@ def main() -> None:
             name: {**summary(name, values, sizes, number + 1, given.threads), "others": round(others[name], 2)}
             for name, values in found.items()
         }
-        keep(rows, given.peers.absolute())
+        keep(rows, given.peers.absolute(), given.result)
 
 
-def keep(works: dict[str, Any], peers: Path) -> None:
+def keep(works: dict[str, Any], peers: Path, result: str) -> None:
     """Into the file of results, beside what it has of other works."""
-    path = HERE / "results" / "training.json"
+    path = HERE / "results" / f"{result}.json"
     kept = json.loads(path.read_text("utf-8")) if path.exists() else {"works": {}}
     versions = {peer.name: version_of(python_of(name, peers), peer.package) for name, peer in PEERS.items()}
     kept["works"] |= works

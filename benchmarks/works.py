@@ -149,3 +149,8 @@ def provenance_line(found: dict[str, Any]) -> str:
     commit = f"commit {found['commit']}" if "commit" in found else ""
     when = ", ".join(filter(None, (commit, found.get("date"))))
     return "; ".join(filter(None, (found.get("machine"), when)))
+
+
+def processor_words(found: dict[str, Any]) -> str:
+    """What a title adds where the processor is not of the kind that most was measured on; older results say nothing."""
+    return ", on a processor with AVX2 only" if "machine" in found and "avx512f" not in found["machine"] else ""

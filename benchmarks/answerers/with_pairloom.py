@@ -1,4 +1,4 @@
-"""pairloom itself: python with_pairloom.py FOLDER LINES ENGINE PRECISION THREADS"""
+"""pairloom itself: python with_pairloom.py FOLDER LINES ENGINE PRECISION THREADS [shortlist]"""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pairloom
 
 def main() -> None:
     """Loads and answers."""
-    folder, lines, engine, precision, threads = sys.argv[1:]
-    model = pairloom.load(folder, engine=engine, precision=precision, threads=int(threads))
+    folder, lines, engine, precision, threads, *more = sys.argv[1:]
+    chosen = {"engine": engine, "precision": precision, "threads": int(threads)}
+    model = pairloom.load(folder, **chosen, shortlist="shortlist" in more)
 
     def answer(texts: Sequence[str], beam: int, batch: int) -> Answer:
         if batch == 1:
