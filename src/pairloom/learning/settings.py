@@ -25,7 +25,7 @@ class TrainingSettings(BaseModel):
         "linear", description="after the peak: to zero over the budget, or as 1/sqrt(step) (Vaswani 2017, equation 3)"
     )
     warmup: int = Field(
-        300, ge=0, description="updates from zero to the peak; if the schedule is linear, at most a quarter of the budget"
+        300, ge=0, description="updates from zero to the peak; with the linear schedule a quarter of the budget at most"
     )
     betas: tuple[float, float] = Field((0.9, 0.98), description="AdamW's decay of its two moments (Vaswani 2017, 5.3)")
     weight_decay: float = Field(0.01, ge=0, le=1, description="decoupled weight decay (Loshchilov & Hutter 2019)")
