@@ -249,6 +249,7 @@ def main() -> None:
     for name in ("data", "attention", "transformer", "peers"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--hybrid", type=Path, help="a hybrid of the same data, if its cost is wanted, too")
+    parser.add_argument("--only", default="", metavar="WORD", help="systems with it in their names, such as int8")
     parser.add_argument("--result", default="answering", help="its name in results/, such as answering-avx2")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -260,7 +261,7 @@ def main() -> None:
     references = test.with_suffix(".en").read_text("utf-8").splitlines()
     place = HERE / "results" / f"{given.result}.json"
     with tempfile.TemporaryDirectory() as scratch:
-        every = systems(given, test, Path(scratch))
+        every = [system for system in systems(given, test, Path(scratch)) if given.only in system.name]
         found = judged(every, references) if given.stage == "quality" else timed(every, given, len(references))
     before = json.loads(place.read_text("utf-8")) if place.exists() else {}
     found = before | found
@@ -274,9 +275,10 @@ def judged(every: Sequence[System], references: list[str]) -> dict[str, Any]:
         facts = {system.name: system.facts for system in every}
     peaks = memory(every)
     plain = "pairloom Transformer, torch float32"
+    others = [name for name in said if not name.startswith(OTHER_WEIGHTS)] if plain in said else []
     return {
         "lines": len(references),
-        "same_texts": {name: same_texts(said, plain, name) for name in said if not name.startswith(OTHER_WEIGHTS)},
+        "same_texts": {name: same_texts(said, plain, name) for name in others},
         "systems": {
             name: {
                 **facts[name],

@@ -22,12 +22,14 @@ def answering_section(found: dict[str, Any]) -> str:
     """Speed of every system, and its quality and memory where those are measured (`answering.py quality`)."""
     works, judged = list(found["works"]), "systems" in found
     systems: dict[str, Any] = found["systems"] if judged else dict.fromkeys(next(iter(found["works"].values())))
+    all_of_them = any("float32" in name for name in systems)
     lines = [
-        f"## Answering: pairloom beside CTranslate2 and Hugging Face transformers{processor_words(found)}",
+        f"## Answering: pairloom beside CTranslate2{' and Hugging Face transformers' * all_of_them}"
+        f"{processor_words(found)}",
         "",
         "    python benchmarks/answering.py speed --data DATA --attention RUNS/A --transformer RUNS/T "
         f"{'--hybrid RUNS/H ' if any('hybrid' in name for name in systems) else ''}--peers PEERS "
-        f"--rounds {found['rounds']}",
+        f"--rounds {found['rounds']}{'' if all_of_them else ' --only int8'}",
         "",
         f"Multi30k test_2016, German → English, text in, text out; {found['threads']} threads on {found['processor']}; "
         f"every system in a process of its own, in turn, {found['rounds']} rounds. Target tokens a second (`</s>` "
@@ -48,18 +50,28 @@ def answering_section(found: dict[str, Any]) -> str:
     if not judged:
         return "\n".join([*lines, "", f"{versions}. BLEU and memory are yet to be measured in the same way.", ""])
     peers = ", ".join(
-        f"{name.split()[0]} {facts['version']}" for name, facts in systems.items() if name.endswith("float32")
-        and not name.startswith("pairloom")
-    )  # fmt: skip
+        dict.fromkeys(
+            f"{name.split()[0]} {facts['version']}" for name, facts in systems.items() if "pairloom" not in name
+        )
+    )
     same = ", ".join(
         f"{name}: {' / '.join(str(count) for count in counts.values())}" for name, counts in found["same_texts"].items()
     )
     lines += [
         "",
-        f"Peak memory: a fresh process that loads the model and answers 64 lines at once with a beam of 5. Of "
-        f"{found['lines']:,} lines the same text as pairloom's Transformer in torch (greedy / beam 5): {same}. The "
-        "peers' beams normalise by length in another way. MarianMT of transformers has norms after the layers only and "
-        "cannot carry these weights; M2M100 of the same library, with the same `generate`, does.",
+        "Peak memory: a fresh process that loads the model and answers 64 lines at once with a beam of 5. "
+        + (
+            f"Of {found['lines']:,} lines the same text as pairloom's Transformer in torch (greedy / beam 5): {same}. "
+            if same
+            else ""
+        )
+        + "The peers' beams normalise by length in another way."
+        + (
+            " MarianMT of transformers has norms after the layers only and cannot carry these weights; M2M100 of the "
+            "same library, with the same `generate`, does."
+            if all_of_them
+            else ""
+        ),
         "",
         "; ".join(part for part in (f"{versions}, {peers}", provenance_line(found)) if part) + ".",
         "",
