@@ -16,6 +16,7 @@ import pairloom
 from conftest import TINY
 from pairloom.errors import DataError, UsageError
 from pairloom.models import SETTINGS
+from pairloom.text.tokenizer import Unit
 from pairloom.weights import load_folder
 from pairloom.workflow import events as ev
 from pairloom.workflow.plan import make_plan
@@ -310,11 +311,20 @@ def test_where_too_few_pairs_are_left_the_skipped_lines_are_named(tmp_path: Path
 
 
 def test_the_plan_grows_with_the_data() -> None:
-    import torch
-
     settings, device = RunSettings(pairs=("x",), steps=5), torch.device("cpu")
     few, many = (make_plan(settings, "space", count, device).model["hidden"] for count in (3_600, 100_000))
     assert few < many < make_plan(settings, "bpe", 29_000, device).model["hidden"]
+
+
+def test_a_transformer_takes_small_batches_of_sentences_for_the_sake_of_updates() -> None:
+    def batch(kind: str, unit: Unit, pairs: int) -> int:
+        settings = RunSettings(pairs=("x",), steps=5, kind=kind)
+        return make_plan(settings, unit, pairs, torch.device("cpu")).training.batch_tokens
+
+    assert batch("transformer", "bpe", 29_000) < batch("attention", "bpe", 29_000)
+    assert batch("transformer", "character", 100_000) == batch("attention", "character", 100_000)
+    own = RunSettings(pairs=("x",), steps=5, kind="transformer", training={"batch_tokens": 77})
+    assert make_plan(own, "bpe", 29_000, torch.device("cpu")).training.batch_tokens == 77
 
 
 def test_the_fewer_pairs_the_more_passes() -> None:

@@ -70,6 +70,9 @@ KIND_RATES: dict[str, dict[str, Any]] = {
 }
 """kind → settings of training in which it differs, whatever the data."""
 
+TEXT_RATES: dict[str, dict[str, Any]] = {"transformer": {"batch_tokens": 600}}
+"""kind → settings of training in which it differs for running text: what a Transformer lacks in an hour is updates."""
+
 REASONS = {
     "few": "few pairs of short symbols: a small model, at most {passes} passes",
     "many": "many pairs of short symbols: a model of medium size",
@@ -100,6 +103,8 @@ def make_plan(
         raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(SETTINGS)}")
     amount = ("few" if pairs < FEW else "many") if target_unit in SYMBOLS else "text"
     usual, rates = _usual(settings, amount), {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
+    if amount == "text":
+        rates |= TEXT_RATES.get(settings.kind, {})
     if amount == "few":
         rates["most_epochs"] = most_passes(pairs)
     chosen = size or USUAL[amount]
