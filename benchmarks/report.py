@@ -39,9 +39,9 @@ What is dated before 2026-11-28 was judged with a beam that could be cut short (
 Models with attention dated before 2026-11-28, and on that day those of commits before d366cc0 (sentences) and 14833a9
 (few words), were trained with a learning rate of 2e-3: their commands need `--set training.learning_rate=2e-3` today,
 but for `--task inflect`, `summarize` and `chat`, which have it. Runs of fewer than 3,000 updates of commits before
-9b8a08a warmed up over a tenth of their updates at most; since then it is a quarter, by which short runs gain. Where
-minutes are of one core's time, the run was made by `benchmarks/quality.py --processor-time`, which counts them in that
-way.
+9b8a08a warmed up over a tenth of their updates at most; since then it is a quarter, by which short runs gain. The
+Transformer of commits before ccb5bc1 had 1,500 tokens a batch (`--set training.batch_tokens=1500` today). Where minutes
+are of one core's time, the run was made by `benchmarks/quality.py --processor-time`, which counts them in that way.
 
 Published figures: SIGMORPHON 2020 task 1 (Gorman et al. 2020), CoNLL-SIGMORPHON 2018 task 1 (Cotterell et al. 2018; its
 rules made again by `benchmarks/rules.py`), LIUM-CVC (Caglayan et al. 2017, arXiv 1707.04481), Norvig's own page on his
