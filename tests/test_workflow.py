@@ -317,11 +317,12 @@ def test_the_plan_grows_with_the_data() -> None:
 
 
 def test_a_transformer_takes_small_batches_of_sentences_for_the_sake_of_updates() -> None:
-    def batch(kind: str, unit: Unit, pairs: int) -> int:
-        settings = RunSettings(pairs=("x",), steps=5, kind=kind)
-        return make_plan(settings, unit, pairs, torch.device("cpu")).training.batch_tokens
+    def batch(kind: str, unit: Unit, pairs: int, device: str = "cpu") -> int:
+        settings = RunSettings(pairs=("x",), steps=5, kind=kind, precision="float32")
+        return make_plan(settings, unit, pairs, torch.device(device)).training.batch_tokens
 
     assert batch("transformer", "bpe", 29_000) < batch("attention", "bpe", 29_000)
+    assert batch("transformer", "bpe", 29_000, "cuda") == batch("attention", "bpe", 29_000)
     assert batch("transformer", "character", 100_000) == batch("attention", "character", 100_000)
     own = RunSettings(pairs=("x",), steps=5, kind="transformer", training={"batch_tokens": 77})
     assert make_plan(own, "bpe", 29_000, torch.device("cpu")).training.batch_tokens == 77

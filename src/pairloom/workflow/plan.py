@@ -71,7 +71,8 @@ KIND_RATES: dict[str, dict[str, Any]] = {
 """kind → settings of training in which it differs, whatever the data."""
 
 TEXT_RATES: dict[str, dict[str, Any]] = {"transformer": {"batch_tokens": 600}}
-"""kind → settings of training in which it differs for running text: what a Transformer lacks in an hour is updates."""
+"""kind → settings of training in which it differs for running text on a processor: what a Transformer lacks there in an
+hour is updates. (A GPU hardly computes a small batch sooner than a large one.)"""
 
 REASONS = {
     "few": "few pairs of short symbols: a small model, at most {passes} passes",
@@ -103,7 +104,7 @@ def make_plan(
         raise UsageError(f"--model {settings.kind} is not there (yet); there is: {', '.join(SETTINGS)}")
     amount = ("few" if pairs < FEW else "many") if target_unit in SYMBOLS else "text"
     usual, rates = _usual(settings, amount), {**RATES[amount], **KIND_RATES.get(settings.kind, {})}
-    if amount == "text":
+    if amount == "text" and device.type == "cpu":
         rates |= TEXT_RATES.get(settings.kind, {})
     if amount == "few":
         rates["most_epochs"] = most_passes(pairs)
