@@ -29,7 +29,8 @@ def answering_section(found: dict[str, Any]) -> str:
         "",
         "    python benchmarks/answering.py speed --data DATA --attention RUNS/A --transformer RUNS/T "
         f"{'--hybrid RUNS/H ' if any('hybrid' in name for name in systems) else ''}--peers PEERS "
-        f"--rounds {found['rounds']}{'' if all_of_them else ' --only int8'}",
+        f"--rounds {found['rounds']}{'' if all_of_them else ' --only int8'}"
+        f"{' --result answering-avx2' if processor_words(found) else ''}",
         "",
         f"Multi30k test_2016, German → English, text in, text out; {found['threads']} threads on {found['processor']}; "
         f"every system in a process of its own, in turn, {found['rounds']} rounds. Target tokens a second (`</s>` "
